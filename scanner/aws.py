@@ -1,0 +1,409 @@
+"""Everything that knows the AWS library: clients, credentials per task, rates, retries, and the mapping of errors.
+
+One client per service serves the whole run: a client per account would cost a TLS context, a connection pool and
+15 ms of CPU each. The IAM client signs with the credentials of the account whose request is being made; they travel
+in a context variable, so that no two tasks can see each other's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import aioboto3
+import aiobotocore.session
+import aiohttp
+import botocore.exceptions as boto
+from aiobotocore.credentials import AioCredentials
+from asyncio_throttle.throttler import Throttler
+from botocore import xform_name
+from botocore.config import Config as BotoConfig
+from botocore.credentials import ReadOnlyCredentials
+from botocore.utils import parse_timestamp as parse_any_timestamp
+
+from scanner import __version__
+from scanner.config import Config
+from scanner.errors import (
+    AccessDenied,
+    AwsError,
+    CallerError,
+    CredentialsRefused,
+    NoOrganization,
+    NotFound,
+    ReportMissing,
+    ReportNotReady,
+    Throttled,
+    Unreachable,
+)
+from scanner.models import Caller
+
+MEMBER_ACTIONS = ("iam:GenerateCredentialReport", "iam:GetCredentialReport", "iam:ListAccessKeys")
+"""All that a scan calls inside an account; the session policy allows exactly these."""
+
+CALLER_ACTIONS = (
+    "sts:GetCallerIdentity",
+    "sts:AssumeRole",
+    "organizations:DescribeOrganization",
+    "organizations:ListAccounts",
+    "organizations:ListRoots",
+    "organizations:ListOrganizationalUnitsForParent",
+    "organizations:ListAccountsForParent",
+)
+"""All that a scan calls with the caller's own credentials, or with those of the hop role."""
+
+SESSION_POLICY: dict[str, Any] = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": list(MEMBER_ACTIONS), "Resource": "*"}],
+}
+
+ERROR_CLASSES: dict[str, type[AwsError]] = {
+    "AccessDenied": AccessDenied,
+    "AccessDeniedException": AccessDenied,
+    "UnauthorizedOperation": AccessDenied,
+    "OptInRequired": AccessDenied,
+    "RegionDisabledException": AccessDenied,
+    "AccountNotRegisteredException": AccessDenied,
+    "AWSOrganizationsNotInUseException": NoOrganization,
+    "ExpiredToken": CredentialsRefused,
+    "ExpiredTokenException": CredentialsRefused,
+    "IncompleteSignature": CredentialsRefused,
+    "InvalidClientTokenId": CredentialsRefused,
+    "InvalidSignatureException": CredentialsRefused,
+    "MissingAuthenticationToken": CredentialsRefused,
+    "RequestExpired": CredentialsRefused,
+    "SignatureDoesNotMatch": CredentialsRefused,
+    "UnrecognizedClientException": CredentialsRefused,
+    "NoSuchEntity": NotFound,
+    "ReportInProgress": ReportNotReady,
+    "ReportExpired": ReportMissing,
+    "ReportNotPresent": ReportMissing,
+    "BandwidthLimitExceeded": Throttled,
+    "LimitExceeded": Throttled,  # of GenerateCredentialReport; no botocore retry mode knows it
+    "LimitExceededException": Throttled,
+    "PriorRequestNotComplete": Throttled,
+    "RequestLimitExceeded": Throttled,
+    "RequestThrottled": Throttled,
+    "RequestThrottledException": Throttled,
+    "SlowDown": Throttled,
+    "ThrottledException": Throttled,
+    "Throttling": Throttled,
+    "ThrottlingException": Throttled,
+    "TooManyRequestsException": Throttled,
+    "InternalError": Unreachable,
+    "InternalFailure": Unreachable,
+    "RequestTimeout": Unreachable,
+    "RequestTimeoutException": Unreachable,
+    "ServiceException": Unreachable,
+    "ServiceFailure": Unreachable,
+    "ServiceUnavailable": Unreachable,
+}
+"""Code on the wire (IAM's have no `Exception` suffix) → our class. Any other with a 5xx status is Unreachable."""
+
+RETRIED = (Throttled, Unreachable)
+TRIES = 8
+BACK_OFF_SECONDS = 0.4
+BACK_OFF_CAP_SECONDS = 20.0
+POOL_CONNECTIONS = 128
+DEFAULT_REGION = "us-east-1"
+LISTING_SESSION_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSession:
+    """Temporary credentials of one role; the secrets stay out of every repr."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    expires: datetime
+
+
+CALLER_SESSION = RoleSession("", "", "", datetime.max.replace(tzinfo=UTC))
+"""Stands for the caller's own credentials: in the account one already is, no role can be assumed."""
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """What was sent for one account (or for the organization)."""
+
+    attempts: int = 0
+    throttles: int = 0
+    request_ids: list[str] = field(default_factory=list)
+
+
+_signing_session: ContextVar[RoleSession] = ContextVar("signing_session")
+
+
+class _TaskCredentials(AioCredentials):  # type: ignore[misc]
+    """What the IAM client takes for its credentials: at each signature, those of the request being made."""
+
+    def __init__(self, caller: Any) -> None:
+        super().__init__(access_key="", secret_key="", method="credaudit")
+        self._caller = caller
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Those of the session that `Aws.call` was given; a request that was given none fails here."""
+        session = _signing_session.get()
+        if session is CALLER_SESSION:
+            return await self._caller.get_frozen_credentials()
+        return ReadOnlyCredentials(session.access_key_id, session.secret_access_key, session.session_token)
+
+
+class _TaskCredentialProvider:
+    """The component botocore asks for credentials when it makes a client."""
+
+    def __init__(self, caller: Any) -> None:
+        self._credentials = _TaskCredentials(caller)
+
+    async def load_credentials(self) -> _TaskCredentials:
+        return self._credentials
+
+
+class Rate:
+    """So many calls a second in the long run, and no more than `burst` at once.
+
+    One task at a time waits in the throttler: a thousand of them there would burn a core.
+    """
+
+    def __init__(self, calls_a_second: int, burst: int | None = None) -> None:
+        burst = burst or calls_a_second
+        self._throttler = Throttler(rate_limit=burst, period=burst / calls_a_second, retry_interval=0.02)
+        self._turn = asyncio.Lock()
+
+    async def wait(self) -> None:
+        """Return when the next call may be sent."""
+        async with self._turn:
+            await self._throttler.acquire()
+
+
+def _organizations_rate(calls_a_second: int) -> Rate:
+    """AWS documents a burst of 12 beside 8 a second, and of 8 beside 5."""
+    return Rate(calls_a_second, burst=math.ceil(calls_a_second * 1.5))
+
+
+class Aws:
+    """The clients of one run. Use as an async context manager; every request goes through `call`."""
+
+    def __init__(self, config: Config) -> None:
+        rates = config.scan.rates
+        self._config = config
+        self._rates = {
+            "sts": Rate(rates.sts),
+            "iam": Rate(rates.iam),
+            "organizations": _organizations_rate(rates.organizations),
+        }
+        self._list_accounts_rate = _organizations_rate(rates.list_accounts)
+        self._slots = asyncio.Semaphore(config.scan.concurrency)
+        self._stack = AsyncExitStack()
+        self._clients: dict[str, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open_clients()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Where the requests of each service go."""
+        return {service: client.meta.endpoint_url for service, client in sorted(self._clients.items())}
+
+    async def _open_clients(self) -> None:
+        try:
+            caller_session = _session(self._config.access.profile)
+            caller = await caller_session._session.get_credentials()
+        except boto.BotoCoreError as error:
+            raise _no_credentials(error) from None
+        if caller is None:
+            raise _no_credentials(None)
+        # AWS_REGION is what the other SDKs and Lambda set; this one reads AWS_DEFAULT_REGION and the profile.
+        region = caller_session.region_name or os.environ.get("AWS_REGION") or DEFAULT_REGION
+        member_session = _session(self._config.access.profile)
+        member_session._session.register_component("credential_provider", _TaskCredentialProvider(caller))
+        self._caller_session = caller_session
+        self._region = region
+        for service, session in (("sts", caller_session), ("organizations", caller_session), ("iam", member_session)):
+            self._clients[service] = await self._open_client(session, service)
+
+    async def _open_client(self, session: aioboto3.Session, service: str, **credentials: str) -> Any:
+        settings = BotoConfig(
+            # Own retries (in `call`): they hold no slot while they wait, and the ledger counts every attempt.
+            retries={"mode": "standard", "total_max_attempts": 1},
+            max_pool_connections=POOL_CONNECTIONS,
+            connect_timeout=10,
+            read_timeout=60,
+            # One ready-made string: building botocore's own costs an eighth of the CPU of a request.
+            user_agent=f"credaudit/{__version__} aioboto3",
+        )
+        client = session.client(service, region_name=self._region, config=settings, **credentials)
+        return await self._stack.enter_async_context(client)
+
+    async def use_organization_role(self, session: RoleSession) -> None:
+        """List the organization with these credentials (the hop role's) from now on."""
+        self._clients["organizations"] = await self._open_client(
+            self._caller_session,
+            "organizations",
+            aws_access_key_id=session.access_key_id,
+            aws_secret_access_key=session.secret_access_key,
+            aws_session_token=session.session_token,
+        )
+
+    async def call(
+        self,
+        action: str,
+        record: CallRecord,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        session: RoleSession | None = None,
+        tries: int = TRIES,
+    ) -> dict[str, Any]:
+        """Send one declared read action, again while AWS throttles or fails, and return the answer.
+
+        `session` signs requests to IAM. Waits between tries hold no slot. Raises the classes of `errors.AwsError`.
+        """
+        if action not in MEMBER_ACTIONS and action not in CALLER_ACTIONS:
+            raise ValueError(f"{action} is not a declared action of a scan")
+        for attempt in range(1, tries + 1):
+            try:
+                return await self._send(action, record, parameters or {}, session)
+            except RETRIED as error:
+                if isinstance(error, Throttled):
+                    record.throttles += 1
+                if attempt == tries:
+                    raise
+            await asyncio.sleep(random.uniform(0.5, 1.0) * min(BACK_OFF_CAP_SECONDS, BACK_OFF_SECONDS * 2**attempt))
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _send(
+        self, action: str, record: CallRecord, parameters: Mapping[str, Any], session: RoleSession | None
+    ) -> dict[str, Any]:
+        service, operation = action.split(":")
+        rate = self._list_accounts_rate if operation == "ListAccounts" else self._rates[service]
+        await rate.wait()
+        if service == "iam":
+            assert session is not None, "an IAM request must say whose credentials sign it"
+            _signing_session.set(session)  # each call runs in its own task's context
+        async with self._slots:
+            record.attempts += 1
+            try:
+                answer: dict[str, Any] = await getattr(self._clients[service], xform_name(operation))(**parameters)
+            except Exception as error:
+                mapped = map_error(action, error)
+                if mapped is None:
+                    raise
+                _note_request(record, getattr(error, "response", None))
+                raise mapped from None
+        _note_request(record, answer)
+        return answer
+
+    async def identify_caller(self, record: CallRecord) -> Caller:
+        """Who is calling, and in which partition; raises CallerError where AWS does not accept the credentials."""
+        try:
+            answer = await self.call("sts:GetCallerIdentity", record, tries=3)
+        except CredentialsRefused as error:
+            expired = "Expired" in error.code
+            raise CallerError(
+                f"AWS does not accept the caller's credentials: {error.code}",
+                "They have expired: sign in again, or fetch new ones."
+                if expired
+                else "Check the access key, the profile, and this machine's clock.",
+            ) from None
+        except Unreachable as error:
+            raise CallerError(
+                f"AWS STS cannot be reached at {self.endpoints['sts']}: {error.code}",
+                "Check the network, the proxy settings, the region, and AWS_ENDPOINT_URL if it is set.",
+            ) from None
+        return Caller(account_id=answer["Account"], arn=answer["Arn"], partition=answer["Arn"].split(":")[1])
+
+    async def assume_role(
+        self, role_arn: str, record: CallRecord, *, session_name: str, duration_seconds: int, **optional: str
+    ) -> RoleSession:
+        """Enter a role; `optional` may hold ExternalId and the inline session Policy."""
+        parameters = {
+            "RoleArn": role_arn,
+            "RoleSessionName": session_name,
+            "DurationSeconds": duration_seconds,
+            **optional,
+        }
+        answer = await self.call("sts:AssumeRole", record, parameters)
+        credentials = answer["Credentials"]
+        return RoleSession(
+            credentials["AccessKeyId"],
+            credentials["SecretAccessKey"],
+            credentials["SessionToken"],
+            credentials["Expiration"],
+        )
+
+
+def map_error(action: str, error: Exception) -> AwsError | None:
+    """Our class for an error of the AWS library, or None where it is none of AWS's or the network's doing."""
+    if isinstance(error, boto.ClientError):
+        code = str(error.response.get("Error", {}).get("Code", "Unknown"))
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        fallback = Unreachable if status >= 500 else AwsError
+        message = str(error.response.get("Error", {}).get("Message", ""))
+        return ERROR_CLASSES.get(code, fallback)(action, code, _first_line(message))
+    if isinstance(error, boto.NoCredentialsError | boto.CredentialRetrievalError | boto.TokenRetrievalError):
+        return CredentialsRefused(action, type(error).__name__, _first_line(str(error)))
+    if isinstance(
+        error,
+        boto.HTTPClientError | boto.ResponseStreamingError | aiohttp.ClientError | TimeoutError | ConnectionError,
+    ) or type(error).__name__ in ("ResponseParserError", "AioReadTimeoutError"):
+        return Unreachable(action, type(error).__name__, "")
+    if isinstance(error, boto.BotoCoreError):
+        return AwsError(action, type(error).__name__, _first_line(str(error)))
+    return None
+
+
+def _first_line(message: str) -> str:
+    """The first line only: SignatureDoesNotMatch goes on with the canonical request, session token included."""
+    lines = message.splitlines()
+    return lines[0][:500] if lines else ""
+
+
+def _note_request(record: CallRecord, answer: dict[str, Any] | None) -> None:
+    request_id = (answer or {}).get("ResponseMetadata", {}).get("RequestId")
+    if request_id:
+        record.request_ids.append(request_id)
+
+
+def _session(profile: str) -> aioboto3.Session:
+    core = aiobotocore.session.get_session()
+    if profile:
+        core.set_config_variable("profile", profile)
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_timestamp)
+    return aioboto3.Session(botocore_session=core)
+
+
+def parse_timestamp(value: Any) -> datetime:
+    """A date of AWS's answers in UTC, by the standard library's parser where it will do: botocore's costs far more."""
+    try:
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+        parsed = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        parsed = parse_any_timestamp(value)
+    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _no_credentials(error: Exception | None) -> CallerError:
+    if isinstance(error, boto.ProfileNotFound):
+        return CallerError(_first_line(str(error)), "`aws configure list-profiles` shows the profiles there are.")
+    what = f": {type(error).__name__}: {_first_line(str(error))}" if error else ""
+    return CallerError(
+        f"no AWS credentials found{what}",
+        "Sign in (`aws sso login`), set AWS_PROFILE, or set [access] profile in config.toml.",
+    )

@@ -1,0 +1,169 @@
+"""access-key-not-rotated: an active access key is older than the limit.
+
+The age is exact: `as_of - last_rotated > limit` as durations in UTC, so that a key of 90 days and 0 seconds passes a
+limit of 90 days and one second more fails. AWS's last_rotated of a key is its creation date.
+"""
+
+from __future__ import annotations
+
+import shlex
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from scanner.checks.model import Check
+from scanner.models import Control, Limits, Severity
+from scanner.normalize import ACCESS_KEYS
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""A date may lie this far after both `as_of` and the report's own time; further, it is no date to judge by."""
+
+OLD_KEY = "<old-access-key-id>"
+
+
+def _applies(frame: pd.DataFrame) -> pd.Series:
+    """Access keys that are active, and those of which AWS does not say."""
+    return frame["credential"].isin(ACCESS_KEYS) & frame["active"].fillna(True).astype(bool)
+
+
+def _is_in_future(frame: pd.DataFrame, as_of: datetime) -> pd.Series:
+    latest = frame["report_generated"].where(frame["report_generated"] > as_of, pd.Timestamp(as_of))
+    return frame["last_rotated"] > latest + CLOCK_TOLERANCE
+
+
+def _fails(frame: pd.DataFrame, limits: Limits, as_of: datetime) -> pd.Series:
+    is_older = ((as_of - frame["last_rotated"]) > limits.access_key_max_age).astype("boolean")
+    # NaT > limit is False, which would be a pass.
+    is_unknown = frame["active"].isna() | frame["last_rotated"].isna() | _is_in_future(frame, as_of)
+    return is_older.mask(is_unknown)
+
+
+def _due(frame: pd.DataFrame, limits: Limits) -> pd.Series:
+    return frame["last_rotated"] + pd.Timedelta(limits.access_key_max_age).as_unit("s")
+
+
+def _reason(row: Any, limits: Limits, as_of: datetime) -> str:
+    limit = limits.access_key_max_age
+    if pd.isna(row.active):
+        reason = "the report does not say whether the key is active"
+    elif pd.isna(row.last_rotated):
+        reason = "the key is active and the report gives no readable date for it"
+    elif row.last_rotated > as_of and row.last_rotated - as_of > CLOCK_TOLERANCE:
+        reason = f"the report dates the key in the future: {row.last_rotated:%Y-%m-%dT%H:%M:%SZ}"
+    else:
+        age = as_of - row.last_rotated
+        reason = f"active and not rotated for {_duration(age)}; the limit is {limit.days} days"
+    return f"{reason}; {row.key_note}" if row.key_note else reason
+
+
+def _duration(age: timedelta) -> str:
+    """Days, and for the first day past a limit the rest too, so that the boundary can be seen."""
+    hours, seconds = divmod(age.seconds, 3600)
+    return f"{age.days} d {hours:02}:{seconds // 60:02}:{seconds % 60:02}"
+
+
+def _fix(row: Any) -> str:
+    if row.is_root:
+        return (
+            "The root user should have no access key. Sign in as the root user, open Security credentials, "
+            "deactivate this key, watch for a week that nothing breaks, then delete it. Create no new one."
+        )
+    user = _user_option(row)
+    old = row.key_id if pd.notna(row.key_id) else OLD_KEY
+    # A comma may stand in a user's name, not in a secret's; a slash in a secret's, not in a user's.
+    store = shlex.quote(f"iam/{row.account_id}/{row.user.replace(',', '/')}")
+    return "\n".join(
+        [
+            f"# In account {row.account_id}: replace {_which(row)}",
+            f"aws iam list-access-keys {user}",
+            "# If that lists two keys, step 1 is refused: AWS allows no third.",
+            "# - The other key is new and meant to replace this one: go on at step 3.",
+            "# - The other key is not used: deactivate it, wait a week, delete it, then begin here.",
+            "#   aws iam get-access-key-last-used --access-key-id <other-access-key-id>",
+            f"#   aws iam update-access-key {user} --access-key-id <other-access-key-id> --status Inactive",
+            f"#   aws iam delete-access-key {user} --access-key-id <other-access-key-id>",
+            "# - Both are in use: move the systems of one to the other (steps 3 to 6 for one key), then begin here.",
+            "# 1 create the new key, without showing its secret; an earlier new-key.json is not overwritten",
+            f"(umask 077; set -C; aws iam create-access-key {user} > new-key.json)",
+            "# 2 save it; where this secret exists: put-secret-value --secret-id in place of create-secret --name",
+            f"aws secretsmanager create-secret --name {store} --secret-string file://new-key.json && rm new-key.json",
+            "# 3 update every system that uses the old key",
+            "# 4 validate: the new key works, and the old one is used no more",
+            "aws sts get-caller-identity --profile <profile-of-the-new-key>",
+            f"aws iam get-access-key-last-used --access-key-id {old}",
+            "# 5 deactivate the old key, and wait a week; see undo",
+            f"aws iam update-access-key {user} --access-key-id {old} --status Inactive",
+            "# 6 delete it; from here on there is no way back",
+            f"aws iam delete-access-key {user} --access-key-id {old}",
+        ]
+    )
+
+
+def _user_option(row: Any) -> str:
+    """The option that names the user; after a space, a name that begins with a hyphen would be an option itself."""
+    separator = "=" if row.user.startswith("-") else " "
+    return f"--user-name{separator}{shlex.quote(row.user)}"
+
+
+def _which(row: Any) -> str:
+    """The old key by its id, or by what tells it from the user's other key."""
+    if pd.notna(row.key_id):
+        return f"key {row.key_id}"
+    if pd.notna(row.last_rotated):
+        return f"the key created at {row.last_rotated:%Y-%m-%dT%H:%M:%SZ}, here {OLD_KEY}"
+    return f"the key that the report gives no date for, here {OLD_KEY}"
+
+
+def _undo(row: Any) -> str:
+    if row.is_root:
+        return "Until the key is deleted: sign in as the root user, open Security credentials, activate it again."
+    old = row.key_id if pd.notna(row.key_id) else OLD_KEY
+    return "\n".join(
+        [
+            "# Until the old key is deleted: re-enable it, then point the systems back to it",
+            f"aws iam update-access-key {_user_option(row)} --access-key-id {old} --status Active",
+        ]
+    )
+
+
+_CIS = "CIS AWS Foundations Benchmark"
+
+ACCESS_KEY_NOT_ROTATED = Check(
+    id="access-key-not-rotated",
+    title="Active access key is older than the limit",
+    severity=Severity.MEDIUM,
+    controls=(
+        Control(framework=_CIS, version="7.0", number="2.12"),
+        Control(framework=_CIS, version="6.0", number="2.13"),
+        Control(framework=_CIS, version="5.0", number="1.13"),
+        Control(framework=_CIS, version="4.0.1", number="1.14"),
+        Control(framework=_CIS, version="3.0", number="1.14"),
+        Control(framework=_CIS, version="2.0", number="1.14"),
+        Control(framework=_CIS, version="1.5", number="1.14"),
+        Control(framework=_CIS, version="1.4", number="1.14"),
+        Control(
+            framework="CIS AWS Database Services Benchmark",
+            version="1.0.0",
+            number="2.8",
+            note="Often cited as 2.7; as published, 2.7 is about passwords and 2.8 about access keys.",
+        ),
+        Control(framework="AWS Security Hub", version="", number="IAM.3"),
+        Control(framework="AWS Config", version="", number="access-keys-rotated"),
+        Control(framework="PCI DSS", version="4.0.1", number="8.3.9"),
+        Control(framework="PCI DSS", version="4.0.1", number="8.6.3"),
+        Control(framework="NIST SP 800-53", version="r5", number="AC-2(1)"),
+        Control(framework="NIST SP 800-53", version="r5", number="AC-2(3)"),
+        Control(framework="NIST SP 800-53", version="r5", number="AC-3(15)"),
+    ),
+    why=(
+        "An access key works from anywhere, for whoever holds it, until it is deactivated. "
+        "Rotating it limits how long a copy that was lost or stolen can be used."
+    ),
+    applies=_applies,
+    fails=_fails,
+    due=_due,
+    reason=_reason,
+    fix=_fix,
+    undo=_undo,
+)

@@ -1,0 +1,39 @@
+"""What a check is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from scanner.models import Control, Limits, Severity
+
+type_of_row = Any
+"""A row of the credentials frame, as `itertuples` gives it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One question to every credential it applies to. Refuses to be incomplete."""
+
+    id: str
+    """Kebab case; names the problem."""
+    title: str
+    severity: Severity
+    controls: tuple[Control, ...]
+    why: str
+    applies: Callable[[pd.DataFrame], pd.Series]
+    """frame → bool mask: the population of the check."""
+    fails: Callable[[pd.DataFrame, Limits, datetime], pd.Series]
+    """frame, limits, as_of → nullable boolean: True fails, False passes, NA is UNKNOWN."""
+    due: Callable[[pd.DataFrame, Limits], pd.Series]
+    """frame, limits → the moment each credential became or becomes due, UTC; NaT where it never does."""
+    reason: Callable[[type_of_row, Limits, datetime], str]
+    """Why this row does not pass, for its reader."""
+    fix: Callable[[type_of_row], str]
+    """The exact commands that mend this row."""
+    undo: Callable[[type_of_row], str]
+    """The exact commands that take the fix back."""

@@ -1,0 +1,243 @@
+"""The commands: the only place that builds concrete things, prints and exits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scanner import __version__
+from scanner.errors import ConfigError, CredauditError
+from scanner.models import Severity, Verdict
+
+if TYPE_CHECKING:
+    from scanner.config import Config
+    from scanner.evidence import RunFolder
+    from scanner.models import Assessment
+    from scanner.terminal import Terminal
+
+DEFAULT_CONFIG = Path("config.toml")
+
+EXIT_OK = 0
+EXIT_FINDINGS = 3
+EXIT_INCOMPLETE = 4
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="credaudit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # its locals could hold credentials
+    rich_markup_mode=None,
+    help="Prove, account by account, that the access keys of an AWS Organization are rotated, and keep the evidence.",
+)
+
+
+class FailOn(StrEnum):
+    """From which severity on a finding sets the exit code."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+    NEVER = "never"
+
+
+class LogFormat(StrEnum):
+    """How progress is written to stderr."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+RunsDir = Annotated[Path | None, typer.Option("--runs-dir", help="Where runs are kept.", show_default="runs")]
+FailOnOption = Annotated[FailOn, typer.Option(help="Exit 3 for findings of this severity and above.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr while all is well: for cron.")]
+LogFormatOption = Annotated[LogFormat, typer.Option(help="Progress and summary as text, or as JSON lines.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    """Prove, account by account, that the access keys of an AWS Organization are rotated, and keep the evidence."""
+    if version:
+        typer.echo(f"credaudit {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def scan(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings, in TOML.", show_default="config.toml, where there is one")
+    ] = None,
+    runs_dir: RunsDir = None,
+    role_name: Annotated[
+        str | None, typer.Option(help="The role to assume in each account.", show_default="CredentialAudit")
+    ] = None,
+    fail_on: FailOnOption = FailOn.LOW,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Measure ages at this moment: a day, or a date and time with its zone.", show_default="now"),
+    ] = None,
+    quiet: Quiet = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+) -> None:
+    """Scan every account of the organization and write the reports. Only reads.
+
+    Progress goes to stderr, the run folder's path to stdout.
+
+    Exit codes: 0 complete, nothing fails; 1 no audit was performed; 2 wrong usage or configuration;
+    3 complete, with findings; 4 incomplete, an account could not be assessed; 130 interrupted.
+    """
+    from scanner.config import load_config
+    from scanner.terminal import Terminal
+
+    terminal = Terminal(quiet=quiet, as_json=log_format is LogFormat.JSON)
+    started = datetime.now(UTC).replace(microsecond=0)
+    with _errors_as_exit_codes(terminal):
+        path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+        settings = load_config(path, _flags(runs_dir, role_name))
+        moment = _moment(as_of) if as_of else started
+        code = _scan_and_report(settings, started, moment, fail_on, terminal)
+    raise typer.Exit(code)
+
+
+@app.command()
+def demo(
+    runs_dir: Annotated[Path, typer.Option("--runs-dir", help="Where the demo's run is kept.")] = Path("demo-runs"),
+    fail_on: FailOnOption = FailOn.LOW,
+    quiet: Quiet = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+) -> None:
+    """Scan a simulated organization of 40 accounts on this machine. Needs no AWS account and no credentials.
+
+    Two of its accounts refuse to be read, so a demo that works ends with exit code 4: incomplete.
+    """
+    from scanner.config import load_config
+    from scanner.simulator import Faults, Simulator, demo_organization, run_in_thread
+    from scanner.terminal import Terminal
+
+    terminal = Terminal(quiet=quiet, as_json=log_format is LogFormat.JSON)
+    started = datetime.now(UTC).replace(microsecond=0)
+    faults = Faults(latency_seconds=0.02, report_delay_seconds=1.0)
+    with _errors_as_exit_codes(terminal):
+        # The simulated organization sets no rate: the demo need not wait for AWS's.
+        rates = {"scan": {"rates": {"list_accounts": 100, "organizations": 100}}}
+        settings = load_config(None, _flags(runs_dir, None) | rates)
+        with run_in_thread(Simulator(demo_organization(started), faults)) as endpoint:
+            _use_simulated_aws(endpoint)
+            code = _scan_and_report(settings, started, started, fail_on, terminal)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """The installed command."""
+    app()
+
+
+def _flags(runs_dir: Path | None, role_name: str | None) -> dict[str, dict[str, Any]]:
+    flags: dict[str, dict[str, Any]] = {}
+    if runs_dir is not None:
+        flags["output"] = {"runs_dir": str(runs_dir)}
+    if role_name is not None:
+        flags["access"] = {"role_name": role_name}
+    return flags
+
+
+def _moment(text: str) -> datetime:
+    """A day is its first second in UTC; a time must say its zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment and moment.tzinfo is None and len(text) == len("2026-11-23"):
+        moment = moment.replace(tzinfo=UTC)
+    if moment is None or moment.tzinfo is None:
+        raise ConfigError(
+            f"--as-of: must be a day such as 2026-12-31, or a time with its zone, 2026-12-31T12:00:00Z (got {text!r})"
+        )
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def _use_simulated_aws(endpoint: str) -> None:
+    """Point this process at the simulator, with AWS's documented example key; nothing of the user's own is read."""
+    from scanner.simulator import BASE_CREDENTIALS
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    key_id, secret = BASE_CREDENTIALS
+    os.environ.update(
+        AWS_ACCESS_KEY_ID=key_id,
+        AWS_SECRET_ACCESS_KEY=secret,
+        AWS_DEFAULT_REGION="us-east-1",
+        AWS_ENDPOINT_URL=endpoint,
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_EC2_METADATA_DISABLED="true",
+        NO_PROXY="127.0.0.1",
+        no_proxy="127.0.0.1",
+    )
+
+
+def _scan_and_report(settings: Config, started: datetime, as_of: datetime, fail_on: FailOn, terminal: Terminal) -> int:
+    """Lock, scan, write the reports, close the run folder; return the exit code."""
+    from scanner.evidence import lock_runs
+    from scanner.scan import scan
+
+    with lock_runs(Path(settings.output.runs_dir)):
+        with terminal.live():
+            folder, assessment = asyncio.run(scan(settings, started=started, as_of=as_of, watcher=terminal))
+        _write_reports(folder, assessment, settings)
+    terminal.summarize(assessment)
+    typer.echo(folder.path)
+    return _exit_code(assessment, fail_on)
+
+
+def _write_reports(folder: RunFolder, assessment: Assessment, settings: Config) -> None:
+    from scanner.evidence import open_for_replacement, previous_run
+
+    if "xlsx" in settings.output.formats:
+        from reports.workbook import write_workbook
+
+        with open_for_replacement(folder.reports / "workbook.xlsx") as path:
+            write_workbook(assessment, path)
+    if "csv" in settings.output.formats:
+        from reports.csv import tables, write_csv
+
+        for name, frame in tables(assessment).items():
+            with open_for_replacement(folder.reports / name) as path:
+                write_csv(frame, path)
+    folder.write_run(assessment.run)
+    folder.write_manifest(previous_run(folder.path.parent, assessment.run.organization_id, folder.path.name))
+
+
+def _exit_code(assessment: Assessment, fail_on: FailOn) -> int:
+    if assessment.run.interrupted:
+        return EXIT_INTERRUPTED
+    if not assessment.run.is_complete:
+        return EXIT_INCOMPLETE
+    if fail_on is FailOn.NEVER:
+        return EXIT_OK
+    counted = [str(s) for s in Severity if s.rank >= Severity(fail_on).rank]
+    findings = assessment.findings
+    open_findings = findings["severity"].isin(counted) & findings["verdict"].ne(Verdict.EXEMPT)
+    return EXIT_FINDINGS if open_findings.any() else EXIT_OK
+
+
+@contextmanager
+def _errors_as_exit_codes(terminal: Terminal) -> Iterator[None]:
+    """Our own errors become a message, a line of advice and an exit code; any other is a defect and shows itself."""
+    try:
+        yield
+    except CredauditError as error:
+        terminal.fail(str(error), error.advice)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        terminal.fail("interrupted", "What was collected stays in the run folder.")
+        raise typer.Exit(EXIT_INTERRUPTED) from None

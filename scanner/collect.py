@@ -1,0 +1,218 @@
+"""The organization → evidence, concurrently. Decides nothing about compliance, and loses no account."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from scanner.aws import CALLER_SESSION, SESSION_POLICY, Aws, CallRecord, RoleSession
+from scanner.config import Config
+from scanner.credential_report import ReportPacing, fetch_report, list_access_keys
+from scanner.errors import AccessDenied, AwsError, CredauditError, EvidenceError, MalformedReport, NotFound
+from scanner.evidence import Ledger, RunFolder
+from scanner.models import Account, Caller, LedgerEntry, Outcome
+from scanner.normalize import count_users
+
+IN_FLIGHT_ACCOUNTS = 2_000
+"""Accounts begun and not yet finished, at most; most of them wait for their report and hold no slot."""
+
+INACTIVE_STATES = frozenset({"PENDING_ACTIVATION", "SUSPENDED", "PENDING_CLOSURE", "CLOSED"})
+"""An account in any other state is tried: a state AWS adds later must not hide an account."""
+
+SESSION_MARGIN = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How this run enters accounts."""
+
+    caller: Caller
+    session_name: str
+    started: datetime
+    """UTC start of the run: freshness is counted back from here."""
+
+
+class Collector:
+    """Collects the evidence of one run."""
+
+    def __init__(self, aws: Aws, folder: RunFolder, config: Config, access: Access) -> None:
+        self._aws = aws
+        self._folder = folder
+        self._config = config
+        self._access = access
+        self._oldest_report = access.started - timedelta(hours=config.scan.report_max_age_hours)
+        self._pacing = ReportPacing()
+        self._sessions: dict[str, RoleSession] = {}
+
+    async def collect(
+        self, accounts: Sequence[Account], ledger: Ledger, on_outcome: Callable[[LedgerEntry], None]
+    ) -> None:
+        """Give every account an outcome. On cancellation those without one become `interrupted`.
+
+        `on_outcome` hears of each account once its line is on disk. Raises EvidenceError where the disk fails.
+        """
+        recorded: set[str] = set()
+        in_flight = asyncio.Semaphore(IN_FLIGHT_ACCOUNTS)
+
+        def note(entry: LedgerEntry) -> None:
+            ledger.append(entry)
+            recorded.add(entry.account_id)
+            on_outcome(entry)
+
+        async def assess(account: Account) -> None:
+            try:
+                note(await self._assess(account))
+            finally:
+                in_flight.release()
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for account in accounts:
+                    await in_flight.acquire()
+                    tasks.create_task(assess(account))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            for account in accounts:
+                if account.account_id not in recorded:
+                    note(
+                        LedgerEntry(
+                            account_id=account.account_id, outcome=Outcome.INTERRUPTED, reason="the run was stopped"
+                        )
+                    )
+
+    async def look_up_keys(self, users: Mapping[str, Sequence[str]], on_account: Callable[[], None]) -> None:
+        """Store what ListAccessKeys answers for these users (account id → names). A failure here changes no outcome."""
+        in_flight = asyncio.Semaphore(IN_FLIGHT_ACCOUNTS)
+
+        async def look_up(account_id: str, names: Sequence[str]) -> None:
+            try:
+                self._folder.write_keys(account_id, await self._keys_of(account_id, names))
+                on_account()
+            finally:
+                in_flight.release()
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for account_id, names in users.items():
+                    await in_flight.acquire()
+                    tasks.create_task(look_up(account_id, names))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _assess(self, account: Account) -> LedgerEntry:
+        started = datetime.now(UTC)
+        record = CallRecord()
+        entry = LedgerEntry(account_id=account.account_id, outcome=Outcome.ERROR, started=started)
+        if account.state in INACTIVE_STATES:
+            entry = replace(entry, outcome=Outcome.NOT_ACTIVE, reason=f"the account's state is {account.state}")
+        elif account.excluded_by:
+            entry = replace(entry, outcome=Outcome.EXCLUDED, reason=f"excluded by configuration: {account.excluded_by}")
+        else:
+            entry = await self._read(entry, record)
+        return replace(
+            entry,
+            finished=datetime.now(UTC),
+            attempts=record.attempts,
+            throttles=record.throttles,
+            request_ids=tuple(record.request_ids),
+        )
+
+    async def _read(self, entry: LedgerEntry, record: CallRecord) -> LedgerEntry:
+        """Enter the account, fetch its report and store it; every way this can fail has its own outcome."""
+        session: RoleSession | None = None
+        try:
+            async with asyncio.timeout(self._config.scan.account_timeout_seconds):
+                session = await self._enter(entry.account_id, record)
+                report = await fetch_report(self._aws, session, record, self._pacing, self._oldest_report)
+            self._folder.write_report(entry.account_id, report.content)
+            entry = replace(
+                entry,
+                credentials="caller" if session is CALLER_SESSION else "role",
+                report_generated=report.generated,
+                report_sha256=hashlib.sha256(report.content).hexdigest(),
+                report_bytes=len(report.content),
+            )
+            return replace(entry, outcome=Outcome.SCANNED, users=count_users(report.content, entry.account_id))
+        except EvidenceError:
+            raise
+        except TimeoutError:
+            seconds = self._config.scan.account_timeout_seconds
+            if session is None:
+                return replace(entry, outcome=Outcome.ERROR, reason=f"the role could not be assumed within {seconds} s")
+            return replace(
+                entry, outcome=Outcome.REPORT_TIMEOUT, reason=f"no current credential report within {seconds} s"
+            )
+        except AccessDenied as error:
+            outcome = Outcome.ACCESS_DENIED if session is None else Outcome.REPORT_DENIED
+            by_scp = "refused by a service control policy: " if error.by_service_control_policy else ""
+            return replace(entry, outcome=outcome, reason=f"{by_scp}{error}")
+        except MalformedReport as error:
+            return replace(entry, outcome=Outcome.REPORT_MALFORMED, reason=str(error))
+        except CredauditError as error:
+            return replace(entry, reason=str(error))
+        except Exception as error:  # the one place: an account must not take the run with it, nor be lost
+            return replace(entry, reason=f"credaudit failed on this account: {type(error).__name__}: {error}")
+
+    async def _enter(self, account_id: str, record: CallRecord) -> RoleSession:
+        """A role session in the account. In the caller's own account its own credentials serve where no role does."""
+        access = self._config.access
+        optional = {"Policy": json.dumps(SESSION_POLICY, separators=(",", ":"))}
+        if access.external_id:
+            optional["ExternalId"] = access.external_id
+        try:
+            session = await self._aws.assume_role(
+                role_arn(self._access.caller.partition, account_id, access.role_name),
+                record,
+                session_name=self._access.session_name,
+                duration_seconds=access.session_duration_seconds,
+                **optional,
+            )
+        except AccessDenied:
+            if account_id != self._access.caller.account_id:
+                raise
+            session = CALLER_SESSION
+        self._sessions[account_id] = session
+        return session
+
+    async def _keys_of(self, account_id: str, names: Sequence[str]) -> dict[str, Any]:
+        """The content of evidence/ID.keys.json."""
+        record = CallRecord()
+        answers: dict[str, Any] = {}
+        refused: str | None = None
+        try:
+            async with asyncio.timeout(self._config.scan.account_timeout_seconds):
+                session = self._sessions[account_id]
+                if session.expires - datetime.now(UTC) < SESSION_MARGIN:
+                    session = await self._enter(account_id, record)
+                for name in names:
+                    answers[name] = await self._keys_of_user(session, record, name)
+        except TimeoutError:
+            refused = f"no answer within {self._config.scan.account_timeout_seconds} s"
+        except AwsError as error:
+            refused = str(error)
+        for name in names:
+            answers.setdefault(name, {"looked_up": datetime.now(UTC), "keys": None, "error": refused})
+        return {"attempts": record.attempts, "request_ids": record.request_ids, "users": answers}
+
+    async def _keys_of_user(self, session: RoleSession, record: CallRecord, name: str) -> dict[str, Any]:
+        looked_up = datetime.now(UTC)
+        try:
+            keys = await list_access_keys(self._aws, session, record, name)
+        except NotFound:
+            return {"looked_up": looked_up, "keys": [], "error": "NoSuchEntity"}
+        return {
+            "looked_up": looked_up,
+            "keys": [{"key_id": key.key_id, "status": key.status, "created": key.created} for key in keys],
+            "error": None,
+        }
+
+
+def role_arn(partition: str, account_id: str, role_name: str) -> str:
+    """The ARN of the role to assume in an account."""
+    return f"arn:{partition}:iam::{account_id}:role/{role_name}"

@@ -1,0 +1,197 @@
+"""config.toml and the flags → one frozen Config. Whatever is not understood is an error that names the key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from scanner.errors import ConfigError
+from scanner.models import Limits
+
+ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}")
+
+
+def _matches(pattern: str, expected: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(expected)
+        return value
+
+    return AfterValidator(check)
+
+
+AccountId = Annotated[str, _matches(r"\d{12}", "must be an account id: 12 digits in quotes")]
+OuReference = Annotated[
+    str,
+    _matches(
+        r"r-[a-z0-9]{4,32}|ou-[a-z0-9]{4,32}-[a-z0-9]{8,32}|Root(/.+)?",
+        "must be an OU id such as ou-ab12-cdef3456, or a path that begins with Root, such as Root/Prod",
+    ),
+]
+Rate = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class OrganizationTable(_Table):
+    """[organization]: which accounts are in scope, and who may list them."""
+
+    include_accounts: list[AccountId] = []
+    exclude_accounts: list[AccountId] = []
+    include_ous: list[OuReference] = []
+    exclude_ous: list[OuReference] = []
+    role_arn: Annotated[
+        str,
+        _matches(
+            rf"|{ROLE_ARN.pattern}",
+            "must be the ARN of a role, such as arn:aws:iam::111122223333:role/OrganizationReader",
+        ),
+    ] = ""
+
+
+class AccessTable(_Table):
+    """[access]: how credaudit enters an account."""
+
+    role_name: Annotated[
+        str,
+        _matches(
+            r"([\w+=,.@-]+/)*[\w+=,.@-]{1,64}", "must be a role's name or path and name, without the ARN before it"
+        ),
+    ] = "CredentialAudit"
+    external_id: Annotated[
+        str, _matches(r"|[\w+=,.@:/-]{2,1224}", "must be 2 to 1224 letters, digits or any of + = , . @ : / -")
+    ] = ""
+    session_duration_seconds: int = Field(default=3600, ge=900, le=43_200)
+    profile: str = ""
+
+
+class RatesTable(_Table):
+    """[scan.rates]: calls a second of each API, at most."""
+
+    list_accounts: Rate = 8
+    organizations: Rate = 5
+    sts: Rate = 500
+    iam: Rate = 500
+
+
+class ScanTable(_Table):
+    """[scan]: how many accounts at once, and how long one may take."""
+
+    concurrency: int = Field(default=200, ge=1, le=1000)
+    account_timeout_seconds: int = Field(default=600, ge=1, le=43_200)
+    report_max_age_hours: int = Field(default=24, ge=4, le=8760)
+    rates: RatesTable = RatesTable()
+
+
+class LimitsTable(_Table):
+    """[limits]: the thresholds that the checks decide by."""
+
+    access_key_max_age_days: int = Field(default=90, ge=0, le=3650)
+
+
+class OutputTable(_Table):
+    """[output]: where runs go, and in which formats."""
+
+    runs_dir: Annotated[str, Field(min_length=1)] = "runs"
+    formats: Annotated[list[Literal["xlsx", "csv"]], Field(min_length=1)] = ["xlsx", "csv"]
+
+
+class Config(_Table):
+    """Everything that config.toml can say; defaults where it says nothing."""
+
+    organization: OrganizationTable = OrganizationTable()
+    access: AccessTable = AccessTable()
+    scan: ScanTable = ScanTable()
+    limits: LimitsTable = LimitsTable()
+    output: OutputTable = OutputTable()
+
+    def check_limits(self) -> Limits:
+        """The [limits] table as durations."""
+        return Limits(access_key_max_age=timedelta(days=self.limits.access_key_max_age_days))
+
+
+def load_config(path: Path | None, flags: dict[str, dict[str, Any]] | None = None) -> Config:
+    """Read `path` (None: defaults only) and lay the flags over it; raise ConfigError for the first thing wrong."""
+    values: dict[str, Any] = {}
+    source = "the flags"
+    if path is not None:
+        source = str(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such file", "Copy config.example.toml, or leave out --config.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error.__class__.__name__}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    for table, settings in (flags or {}).items():
+        base = values.setdefault(table, {})
+        if isinstance(base, dict):
+            base.update(settings)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{source}: {_explain(detail)}" for detail in error.errors())) from None
+    _check_overlap(config, source)
+    return config
+
+
+def _check_overlap(config: Config, source: str) -> None:
+    scope = config.organization
+    for kind, both in (
+        ("account", set(scope.include_accounts) & set(scope.exclude_accounts)),
+        ("OU", set(scope.include_ous) & set(scope.exclude_ous)),
+    ):
+        if both:
+            raise ConfigError(f"{source}: [organization]: {kind} {min(both)} is both included and excluded")
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """One line: the key, what was expected, and (never for an unknown key, whose value may be a secret) what came."""
+    location = [str(part) for part in detail["loc"]]
+    key = _dotted(location)
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"unknown key {key}{_suggestion(location)}"
+        case "value_error":
+            expected = str(detail["ctx"]["error"])
+        case "model_type":
+            return f"{key}: must be a table, written as [{key}]"
+        case _:
+            expected = detail["msg"].replace("Input should be", "must be").replace("a valid ", "a ")
+    if location[-1] == "external_id":
+        return f"{key}: {expected}"
+    return f"{key}: {expected} (got {_shown(detail['input'])})"
+
+
+def _dotted(location: list[str]) -> str:
+    """`scan.rates.iam`, `organization.include_accounts[2]`."""
+    text = ""
+    for part in location:
+        text += f"[{int(part) + 1}]" if part.isdigit() else f".{part}" if text else part
+    return text
+
+
+def _suggestion(location: list[str]) -> str:
+    table: type[BaseModel] = Config
+    for part in location[:-1]:
+        annotation = table.model_fields[part].annotation
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
+        table = annotation
+    near = difflib.get_close_matches(location[-1], table.model_fields, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(table.model_fields)}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

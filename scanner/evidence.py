@@ -1,0 +1,246 @@
+"""The run folder: what was seen, kept so that it survives the process and can be checked by others.
+
+Every file is written to a temporary name and renamed; the ledger is appended and flushed line by line. Files are named
+by account id only, never by anybody's text. Folders are 0700, files 0600.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from scanner.errors import EvidenceError
+from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run
+
+ACCOUNT_ID = re.compile(r"\d{12}")
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def lock_runs(runs_dir: Path) -> Iterator[None]:
+    """Hold the runs folder for this process; the lock dies with it. Raises EvidenceError where another run holds it."""
+    _make_folder(runs_dir)
+    try:
+        descriptor = os.open(runs_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _cannot_write(runs_dir, error) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise EvidenceError(
+                f"another run is writing to {runs_dir}",
+                "Wait until it has finished, or give this one a folder of its own with --runs-dir.",
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def run_id(started: datetime, organization_id: str) -> str:
+    """The run's name and folder, such as 20261123T061500Z-o-a1b2c3d4e5."""
+    return f"{started:%Y%m%dT%H%M%SZ}-{organization_id}"
+
+
+class RunFolder:
+    """One run on disk: the only store, and the only input of normalize, evaluate and the reports."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.reports = path / "reports"
+        self._evidence = path / "evidence"
+
+    @classmethod
+    def create(cls, runs_dir: Path, name: str) -> RunFolder:
+        """Make the folder of a new run; its name must be free."""
+        if not re.fullmatch(r"\d{8}T\d{6}Z-o-[a-z0-9]{1,64}", name):
+            raise EvidenceError(f"AWS sent an organization id that cannot name a folder: {name[17:60]!r}")
+        folder = cls(runs_dir / name)
+        if folder.path.exists():
+            raise EvidenceError(f"{folder.path} exists already", "Start again in a second.")
+        for path in (folder.path, folder._evidence, folder.reports):
+            _make_folder(path)
+        return folder
+
+    # What the scan writes
+
+    def write_run(self, run: Run) -> None:
+        """run.json, at the start of the run and again at its end."""
+        content = asdict(run)
+        content["limits"] = {
+            name: int(value.total_seconds())
+            for name, value in ((f.name, getattr(run.limits, f.name)) for f in fields(run.limits))
+        }
+        self._write(self.path / "run.json", _to_json(content))
+
+    def write_population(self, accounts: Iterable[Account], request_ids: Iterable[str]) -> None:
+        """evidence/organization.json: every account as AWS Organizations listed it, and the requests that listed it."""
+        content = {"request_ids": list(request_ids), "accounts": [asdict(account) for account in accounts]}
+        self._write(self._evidence / "organization.json", _to_json(content))
+
+    def write_report(self, account_id: str, content: bytes) -> None:
+        """evidence/ID.csv: the credential report, byte for byte."""
+        self._write(self._account_file(account_id, ".csv"), content)
+
+    def write_keys(self, account_id: str, answers: dict[str, Any]) -> None:
+        """evidence/ID.keys.json: what ListAccessKeys answered for each user that was looked up."""
+        self._write(self._account_file(account_id, ".keys.json"), _to_json(answers))
+
+    @contextmanager
+    def open_ledger(self) -> Iterator[Ledger]:
+        """The ledger, open for appending while accounts are collected."""
+        try:
+            descriptor = os.open(self.path / "ledger.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise _cannot_write(self.path, error) from None
+        try:
+            yield Ledger(descriptor, self.path)
+        finally:
+            os.close(descriptor)
+
+    def write_manifest(self, previous: Path | None) -> None:
+        """manifest.json: SHA-256 and size of every other file, and of the previous run's manifest; written last."""
+        entries = {
+            path.relative_to(self.path).as_posix(): {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+            for path in sorted(self.path.rglob("*"))
+            if path.is_file() and path.name != MANIFEST
+        }
+        content = {
+            "run_id": self.path.name,
+            "previous": {"run_id": previous.name, "sha256": sha256_of(previous / MANIFEST)} if previous else None,
+            "files": entries,
+        }
+        self._write(self.path / MANIFEST, _to_json(content))
+
+    # What everything after it reads
+
+    def read_run(self) -> Run:
+        """run.json as the Run it was written from."""
+        raw = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        for key in ("as_of", "started", "finished"):
+            raw[key] = _moment(raw[key])
+        raw["caller"] = Caller(**raw["caller"])
+        raw["limits"] = Limits(**{name: timedelta(seconds=value) for name, value in raw["limits"].items()})
+        raw["notes"] = tuple(raw["notes"])
+        return Run(**raw)
+
+    def read_population(self) -> list[Account]:
+        """The accounts of evidence/organization.json."""
+        raw = json.loads((self._evidence / "organization.json").read_text(encoding="utf-8"))
+        return [Account(**{**account, "ou_ids": tuple(account["ou_ids"])}) for account in raw["accounts"]]
+
+    def read_ledger(self) -> dict[str, LedgerEntry]:
+        """The last line of each account. A line that a killed process left unfinished is no line."""
+        entries: dict[str, LedgerEntry] = {}
+        path = self.path / "ledger.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                raw = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            for key in ("report_generated", "started", "finished"):
+                raw[key] = _moment(raw[key])
+            raw["outcome"] = Outcome(raw["outcome"])
+            raw["request_ids"] = tuple(raw["request_ids"])
+            entries[raw["account_id"]] = LedgerEntry(**raw)
+        return entries
+
+    def read_report(self, account_id: str) -> bytes:
+        """The raw credential report of an account."""
+        return self._account_file(account_id, ".csv").read_bytes()
+
+    def read_keys(self, account_id: str) -> dict[str, Any]:
+        """The key look-ups of an account; empty where there were none."""
+        path = self._account_file(account_id, ".keys.json")
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return content
+
+    def _account_file(self, account_id: str, suffix: str) -> Path:
+        if not ACCOUNT_ID.fullmatch(account_id):
+            raise EvidenceError(f"AWS sent an account id that is not 12 digits: {account_id[:40]!r}")
+        return self._evidence / f"{account_id}{suffix}"
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with open_for_replacement(path) as temporary:
+            temporary.write_bytes(content)
+
+
+class Ledger:
+    """ledger.jsonl while it is open: one line per account, on disk the moment its outcome is known."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    def append(self, entry: LedgerEntry) -> None:
+        """Add one line in a single write."""
+        line = json.dumps(asdict(entry), default=_plain, separators=(",", ":")).encode() + b"\n"
+        try:
+            os.write(self._descriptor, line)
+        except OSError as error:
+            raise _cannot_write(self._path, error) from None
+
+
+@contextmanager
+def open_for_replacement(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, 0600, that takes its name when the block ends well, and else is removed."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def previous_run(runs_dir: Path, organization_id: str, before: str) -> Path | None:
+    """The newest finished run of the same organization before `before`, or None."""
+    finished = [path.parent for path in runs_dir.glob(f"*-{organization_id}/{MANIFEST}") if path.parent.name < before]
+    return max(finished, key=lambda path: path.name, default=None)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> EvidenceError:
+    return EvidenceError(
+        f"{path} cannot be written: {error.strerror or type(error).__name__}",
+        "Check the disk's space and permissions, or choose another folder with --runs-dir.",
+    )
+
+
+def _to_json(content: Any) -> bytes:
+    return json.dumps(content, default=_plain, indent=1, sort_keys=False).encode() + b"\n"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    raise TypeError(f"{type(value).__name__} has no place in the evidence")
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,215 @@
+"""Who is in the organization: the accounts, where they stand in the tree, and which of them are in scope."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scanner.aws import Aws, CallRecord
+from scanner.config import OrganizationTable
+from scanner.errors import AccessDenied, AwsError, NoOrganization, OrganizationError
+from scanner.models import Account
+
+WHO_MAY_LIST = (
+    "Run from the management account or a delegated administrator, "
+    "or set [organization] role_arn to a role that may list."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """Which organization was scanned."""
+
+    organization_id: str
+    management_account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an account stands in the tree."""
+
+    ou_path: str
+    ou_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The OU tree as it was walked."""
+
+    places: dict[str, Place]
+    accounts: dict[str, Account]
+    """The accounts met on the way: a second listing, which must agree with ListAccounts."""
+    failure: str = ""
+    """Why the tree could not be read to its end; empty where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Every account of the organization, each once, ordered by id; those out of scope say by which rule."""
+
+    accounts: tuple[Account, ...]
+    notes: tuple[str, ...]
+    """What a reader must know about how complete this is."""
+
+    @property
+    def has_places(self) -> bool:
+        """Whether the OU tree was read."""
+        return any(account.ou_ids for account in self.accounts)
+
+
+async def describe_organization(aws: Aws, record: CallRecord) -> Organization:
+    """Which organization this is; raises OrganizationError where the caller is in none."""
+    try:
+        answer = await aws.call("organizations:DescribeOrganization", record)
+    except NoOrganization:
+        raise OrganizationError("the caller's account is in no AWS Organization", WHO_MAY_LIST) from None
+    except AwsError as error:
+        raise OrganizationError(f"the organization could not be described: {error}", WHO_MAY_LIST) from None
+    raw = answer["Organization"]
+    return Organization(raw["Id"], raw["MasterAccountId"])
+
+
+def select(listed: dict[str, Account], tree: Tree | None, scope: OrganizationTable) -> Population:
+    """The population with places and scope; raises OrganizationError for a scope that names what is not there.
+
+    `tree` may be None while it is still being walked, unless the scope names OUs.
+    """
+    tree = tree or Tree({}, {})
+    only_in_tree = sorted(tree.accounts.keys() - listed.keys())
+    population = listed | {account_id: tree.accounts[account_id] for account_id in only_in_tree}
+    accounts = []
+    for _, account in sorted(population.items()):
+        place = tree.places.get(account.account_id, Place("", ()))
+        placed = replace(account, ou_path=place.ou_path, ou_ids=place.ou_ids)
+        accounts.append(replace(placed, excluded_by=excluded_by(placed, scope)))
+    notes = _check_scope(accounts, scope)
+    if tree.failure:
+        notes.append(f"The OU tree could not be read, so OU paths are missing: {tree.failure}")
+    if only_in_tree:
+        notes.append(f"Accounts in the OU tree that ListAccounts did not list; added: {', '.join(only_in_tree)}")
+    if tree.places and (lost := [account.account_id for account in accounts if not account.ou_ids]):
+        notes.append(f"Accounts that ListAccounts listed and the OU tree did not show: {', '.join(lost)}")
+    return Population(tuple(accounts), tuple(notes))
+
+
+async def _pages(aws: Aws, action: str, record: CallRecord, **parameters: str) -> AsyncIterator[dict[str, Any]]:
+    """All pages of a listing. A page may be empty and still be followed by others: only the token says."""
+    seen: set[str] = set()
+    while True:
+        answer = await aws.call(action, record, parameters)
+        yield answer
+        token = answer.get("NextToken")
+        if not token:
+            return
+        if token in seen:
+            raise OrganizationError(f"{action} answered with the same NextToken twice; the listing cannot be completed")
+        seen.add(token)
+        parameters["NextToken"] = token
+
+
+async def list_accounts(aws: Aws, record: CallRecord) -> dict[str, Account]:
+    """Every account by id, in all states; raises OrganizationError where the listing cannot be completed."""
+    accounts: dict[str, Account] = {}
+    try:
+        async for page in _pages(aws, "organizations:ListAccounts", record):
+            for raw in page["Accounts"]:
+                accounts[raw["Id"]] = _account(raw)
+    except AccessDenied as error:
+        raise OrganizationError(f"the caller may not list the organization's accounts: {error}", WHO_MAY_LIST) from None
+    except AwsError as error:
+        raise OrganizationError(f"the organization's accounts could not be listed: {error}") from None
+    return accounts
+
+
+def _account(raw: dict[str, Any]) -> Account:
+    """`State` replaced `Status` in 2026; an account that has neither cannot be judged, so the run is refused."""
+    state = raw.get("State") or raw.get("Status")
+    if not state:
+        raise OrganizationError(
+            f"AWS sent neither State nor Status for account {raw['Id']}",
+            "Whether it is active cannot be known. Please report this: AWS may have changed its answer.",
+        )
+    return Account(account_id=raw["Id"], name=raw.get("Name", ""), email=raw.get("Email", ""), state=state)
+
+
+async def walk_tree(aws: Aws, record: CallRecord, *, required: bool) -> Tree:
+    """Where every account stands, from the root down. Not being allowed to is fatal only where it is `required`.
+
+    One request after the other: AWS allows five a second, so that more at once would only wait.
+    """
+    places: dict[str, Place] = {}
+    accounts: dict[str, Account] = {}
+    try:
+        waiting = [
+            (root["Id"], Place(root["Name"], (root["Id"],)))
+            async for page in _pages(aws, "organizations:ListRoots", record)
+            for root in page["Roots"]
+        ]
+        while waiting:
+            parent, place = waiting.pop()
+            async for page in _pages(aws, "organizations:ListAccountsForParent", record, ParentId=parent):
+                for raw in page["Accounts"]:
+                    places[raw["Id"]] = place
+                    accounts[raw["Id"]] = _account(raw)
+            async for page in _pages(aws, "organizations:ListOrganizationalUnitsForParent", record, ParentId=parent):
+                for ou in page["OrganizationalUnits"]:
+                    name = ou["Name"].replace("/", r"\/")
+                    waiting.append((ou["Id"], Place(f"{place.ou_path}/{name}", (*place.ou_ids, ou["Id"]))))
+    except AwsError as error:
+        if required:
+            raise OrganizationError(
+                f"[organization] names OUs, and the OU tree could not be read: {error}",
+                "Allow organizations:ListRoots, ListOrganizationalUnitsForParent and ListAccountsForParent.",
+            ) from None
+        return Tree({}, accounts, str(error))
+    return Tree(places, accounts)
+
+
+def excluded_by(account: Account, scope: OrganizationTable) -> str:
+    """The rule that leaves an account out, or nothing. Exclusion wins.
+
+    No account is left out by OU while its place is unknown.
+    """
+    if account.account_id in scope.exclude_accounts:
+        return "exclude_accounts"
+    for reference in scope.exclude_ous:
+        if _stands_under(account, reference):
+            return f"exclude_ous: {reference}"
+    if not scope.include_accounts and not scope.include_ous:
+        return ""
+    if account.account_id in scope.include_accounts or any(_stands_under(account, ou) for ou in scope.include_ous):
+        return ""
+    if scope.include_ous and not account.ou_ids:
+        return ""
+    return "not in include_accounts or include_ous" if scope.include_ous else "not in include_accounts"
+
+
+def _stands_under(account: Account, reference: str) -> bool:
+    return (
+        reference in account.ou_ids
+        or account.ou_path == reference
+        or account.ou_path.startswith(reference.rstrip("/") + "/")
+    )
+
+
+def _check_scope(accounts: list[Account], scope: OrganizationTable) -> list[str]:
+    """Including what is not there is an error; excluding it is a note; a scope of nothing is an error."""
+    known = {account.account_id for account in accounts}
+    references = [
+        (
+            key,
+            reference,
+            reference in known if "accounts" in key else any(_stands_under(a, reference) for a in accounts),
+        )
+        for key in ("include_accounts", "include_ous", "exclude_accounts", "exclude_ous")
+        for reference in getattr(scope, key)
+    ]
+    unmatched = [f"{key}: {reference} matches no account" for key, reference, matches in references if not matches]
+    if missing := [text for text in unmatched if text.startswith("include")]:
+        raise OrganizationError(f"[organization] {missing[0]} of this organization", "Check config.toml.")
+    if not any(account.state == "ACTIVE" and not account.excluded_by for account in accounts):
+        raise OrganizationError(
+            "no active account is in scope, so there is nothing to audit", "Check [organization] in config.toml."
+        )
+    return [f"[organization] {text}" for text in unmatched]

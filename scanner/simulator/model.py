@@ -1,0 +1,134 @@
+"""What a simulated AWS Organization consists of, as plain frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+READER_ROLE_NAME = "OrganizationReader"
+"""The role of the management account that may list the organization when the caller itself may not."""
+
+TRUE = "true"
+FALSE = "false"
+NO_VALUE = "N/A"
+NO_INFORMATION = "no_information"
+NOT_SUPPORTED = "not_supported"
+
+
+class Behaviour(StrEnum):
+    """How an account answers the auditor."""
+
+    NORMAL = "normal"
+    ASSUME_DENIED = "assume_denied"
+    REPORT_DENIED = "report_denied"
+    REPORT_DENIED_BY_SCP = "report_denied_by_scp"
+    REPORT_NEVER_READY = "report_never_ready"
+    KEYS_DENIED = "keys_denied"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedKey:
+    """One access key; dates are UTC, and a key never used has no `last_used`."""
+
+    key_id: str
+    created: datetime
+    active: bool = True
+    last_used: datetime | None = None
+    last_used_region: str = "us-east-1"
+    last_used_service: str = "s3"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedUser:
+    """One IAM user; a None among `keys` is an empty slot, and the report shows two slots at most."""
+
+    name: str
+    created: datetime
+    path: str = "/"
+    password_enabled: bool = False
+    password_last_used: datetime | None = None
+    password_last_changed: datetime | None = None
+    mfa_active: bool = False
+    keys: tuple[SimulatedKey | None, ...] = ()
+    certificates: tuple[tuple[datetime, bool], ...] = ()
+    """(created, active) of each signing certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedRoot:
+    """The `<root_account>` row; the password columns are CSV text, since root's differ from a user's.
+
+    The defaults are a member account created by Organizations: its root user has no credentials.
+    """
+
+    created: datetime = datetime(2019, 3, 14, 9, 26, 53, tzinfo=UTC)
+    password_enabled: str = FALSE
+    password_last_used: str = NO_VALUE
+    password_last_changed: str = NO_VALUE
+    password_next_rotation: str = NOT_SUPPORTED
+    mfa_active: bool = False
+    keys: tuple[SimulatedKey | None, ...] = ()
+    certificates: tuple[tuple[datetime, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedAccount:
+    """One account, and what changed in it after its report was made."""
+
+    account_id: str
+    name: str
+    email: str
+    state: str = "ACTIVE"
+    ou_path: tuple[str, ...] = ()
+    """Names of the organizational units from the root down; empty directly under the root."""
+    users: tuple[SimulatedUser, ...] = ()
+    root: SimulatedRoot = field(default_factory=SimulatedRoot)
+    behaviour: Behaviour = Behaviour.NORMAL
+    report: bytes | None = None
+    """Sent instead of the rendered report, for malformed ones."""
+    deleted_since_report: frozenset[str] = frozenset()
+    """User names that ListAccessKeys no longer knows."""
+    keys_deleted_since_report: frozenset[str] = frozenset()
+    """Key ids that ListAccessKeys no longer shows."""
+    inactive_since_report: frozenset[str] = frozenset()
+    """Key ids that ListAccessKeys shows Inactive, whatever the report says."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedOrganization:
+    """All accounts, who manages them, and from which of them the auditor calls."""
+
+    organization_id: str
+    management_account_id: str
+    caller_account_id: str
+    accounts: tuple[SimulatedAccount, ...]
+    partition: str = "aws"
+    role_name: str = "CredentialAudit"
+    external_id: str | None = None
+    """Demanded by the audit role's trust policy; None demands nothing."""
+    lists_state: bool = True
+    lists_status: bool = True
+    caller_may_list: bool = True
+    """When False, only sessions of `OrganizationReader` in the management account may list."""
+
+    def __post_init__(self) -> None:
+        """Refuse an organization in which an account is missing or listed twice."""
+        ids = [account.account_id for account in self.accounts]
+        if len(set(ids)) != len(ids):
+            raise ValueError("an account id occurs twice")
+        if not {self.management_account_id, self.caller_account_id} <= set(ids):
+            raise ValueError("the management account and the caller's account must be among the accounts")
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What goes wrong on the way, beyond the behaviour of single accounts."""
+
+    latency_seconds: float = 0.0
+    report_delay_seconds: float = 0.0
+    fault_rate: float = 0.0
+    """Share of the calls, 0 to 1, that fail as throttled, broken or reset."""
+    seed: int = 0
+    max_faults_per_account: int | None = None
+    """Faults after which calls about one account succeed; None for no bound."""

@@ -1,0 +1,237 @@
+"""What a person sees while a scan runs and when it ends: all of it on stderr, none of it markup."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from reports.table import safe_text
+from scanner.models import Assessment, LedgerEntry, Outcome, Run, Verdict
+
+PLAIN_LINE_SECONDS = 5.0
+WORST_FINDINGS = 5
+GAPS_SHOWN = 5
+
+ADVICE = {
+    Outcome.ACCESS_DENIED: (
+        "The role is missing there, its trust policy does not name {caller}, the external id differs, "
+        "or a service control policy forbids it."
+    ),
+    Outcome.REPORT_DENIED: (
+        "Allow the role iam:GenerateCredentialReport and iam:GetCredentialReport there; "
+        "where a service control policy refuses them, except the role from it."
+    ),
+    Outcome.REPORT_TIMEOUT: "AWS was slow to generate the report: scan again, or raise [scan] account_timeout_seconds.",
+    Outcome.REPORT_MALFORMED: "What AWS sent is kept in evidence/; look at it, and scan again.",
+    Outcome.ERROR: "The reason is in ledger.jsonl and on the Accounts sheet; scan again.",
+    Outcome.INTERRUPTED: "The run was stopped before these were read; scan again.",
+}
+
+
+class Terminal:
+    """Progress and summary of one scan; a live display where stderr is a terminal, lines where it is not."""
+
+    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+        self._quiet = quiet
+        self._as_json = as_json
+        self._console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._outcomes: Counter[Outcome] = Counter()
+        self._total = 0
+        self._started = self._last_line = time.monotonic()
+
+    # While the scan runs
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Show a live display for the length of the block, where there is somebody to see it."""
+        if self._quiet or self._as_json or not self._console.is_terminal:
+            yield
+            return
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            self._progress = progress
+            self._task = progress.add_task("Listing the organization", total=None, state="")
+            yield
+        self._progress = None
+
+    def begins(self, run: Run, folder: Path, accounts: int) -> None:
+        """The organization is known."""
+        self._total = accounts
+        self._started = time.monotonic()
+        self._say("run_started", f"{run.run_id}: {accounts} accounts listed", run_id=run.run_id, accounts=accounts)
+        self._show("Reading accounts", accounts, 0)
+
+    def had_outcome(self, entry: LedgerEntry) -> None:
+        """One account is done."""
+        self._outcomes[entry.outcome] += 1
+        if self._as_json:
+            self._json(
+                "account",
+                account_id=entry.account_id,
+                outcome=str(entry.outcome),
+                reason=safe_text(entry.reason),
+                attempts=entry.attempts,
+            )
+        done = self._outcomes.total()
+        if self._progress:
+            self._progress.update(self._task, completed=done, state=self._state())
+        elif time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS and not self._as_json:
+            self._last_line = time.monotonic()
+            self._say("progress", f"{done} of {self._total} accounts done, {self._state()}")
+
+    def looks_up_keys(self, accounts: int) -> None:
+        """All reports are in."""
+        self._say("key_lookup_started", f"looking up key ids in {accounts} accounts", accounts=accounts)
+        self._show("Looking up key ids", accounts, 0)
+
+    def looked_up(self) -> None:
+        """The key ids of one account are known."""
+        if self._progress:
+            self._progress.advance(self._task)
+
+    def _state(self) -> str:
+        failed = sum(count for outcome, count in self._outcomes.items() if outcome.is_gap)
+        done = self._outcomes.total()
+        rate = done / max(time.monotonic() - self._started, 0.001)
+        return f"{failed} failed, {self._total - done} waiting, {rate:.1f} a second"
+
+    def _show(self, description: str, total: int, completed: int) -> None:
+        if self._progress:
+            self._progress.update(self._task, description=description, total=total, completed=completed, state="")
+
+    def _say(self, event: str, text: str, **values: Any) -> None:
+        if self._as_json:
+            self._json(event, **values)
+        elif not self._quiet and not self._progress:
+            self._console.print(Text(f"credaudit: {safe_text(text)}"))
+
+    def _json(self, event: str, **values: Any) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        print(json.dumps({"time": now, "event": event, **values}), file=sys.stderr, flush=True)  # noqa: T201
+
+    # When it ends
+
+    def fail(self, message: str, advice: str) -> None:
+        """An error as its reader needs it: what, and what to do. No traceback."""
+        if self._as_json:
+            self._json("error", message=safe_text(message), advice=advice)
+            return
+        for line in message.splitlines():
+            self._console.print(Text(f"credaudit: {safe_text(line)}", style="bold red"))
+        if advice:
+            self._console.print(Text(f"           {safe_text(advice)}"))
+
+    def summarize(self, assessment: Assessment) -> None:
+        """Complete or not first, then why not, then the worst findings."""
+        run, counts = assessment.run, assessment.run.counts or {}
+        gaps = sum(counts[outcome] for outcome in Outcome if outcome.is_gap)
+        verdicts = assessment.checks[0].verdicts
+        if self._as_json:
+            self._json(
+                "run_finished",
+                run_id=run.run_id,
+                complete=run.is_complete,
+                interrupted=run.interrupted,
+                accounts=counts,
+                verdicts={check.check_id: check.verdicts for check in assessment.checks},
+            )
+            return
+        if self._quiet and run.is_complete:
+            return
+        active = counts["listed"] - counts[Outcome.NOT_ACTIVE] - counts[Outcome.EXCLUDED]
+        if run.is_complete:
+            self._line("COMPLETE", "bold green", f": all {active} accounts in scope were read")
+        else:
+            what = "the run was interrupted; " if run.interrupted else ""
+            self._line("INCOMPLETE", "bold red", f": {what}{gaps} of {active} accounts in scope could not be assessed")
+        parts = [f"{counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome if counts[outcome]]
+        self._line("", "", f"  {counts['listed']} accounts listed = {' + '.join(parts)}")
+        self._gaps(assessment)
+        limit = run.limits.access_key_max_age.days
+        population = sum(verdicts.values())
+        self._line(
+            "",
+            "",
+            f"{verdicts[Verdict.FAIL]} of {population} active access keys are older than {limit} days; "
+            f"{verdicts[Verdict.UNKNOWN]} could not be judged",
+        )
+        self._worst(assessment.findings)
+        for note in run.notes:
+            self._line("Note", "yellow", f": {note}")
+
+    def _gaps(self, assessment: Assessment) -> None:
+        """Each kind of failure once, with its likely cause; not one line per account."""
+        accounts = assessment.accounts
+        for outcome in (outcome for outcome in Outcome if outcome.is_gap):
+            failed = accounts[accounts["outcome"].eq(str(outcome))]
+            if failed.empty:
+                continue
+            self._line(f"  {outcome}", "bold", f": {len(failed)} account{'s' if len(failed) > 1 else ''}")
+            if outcome is Outcome.ACCESS_DENIED and self._is_denied_everywhere(assessment):
+                self._line(
+                    "",
+                    "",
+                    f"    The role {assessment.run.role_name} could be assumed in no account: its name is probably "
+                    "wrong ([access] role_name, --role-name), it is not deployed yet, or it does not trust "
+                    f"{assessment.run.caller.arn}.",
+                )
+                self._line("", "", f"    AWS said: {failed.iloc[0]['reason']}")
+                continue
+            for row in failed.head(GAPS_SHOWN).itertuples():
+                self._line("", "", f"    {row.account_id} {row.account_name}: {row.reason}")
+            if len(failed) > GAPS_SHOWN:
+                self._line("", "", f"    … and {len(failed) - GAPS_SHOWN} more, on the Accounts sheet")
+            self._line("", "", f"    → {ADVICE[outcome].format(caller=assessment.run.caller.arn)}")
+
+    def _is_denied_everywhere(self, assessment: Assessment) -> bool:
+        """Whether the role opened no account at all: of the caller's own, its own credentials may have served."""
+        others = assessment.accounts[assessment.accounts["account_id"].ne(assessment.run.caller.account_id)]
+        counts = others["outcome"].value_counts()
+        denied = counts.get(str(Outcome.ACCESS_DENIED), 0)
+        return bool(denied > 1 and denied == sum(counts.get(str(o), 0) for o in Outcome if o.is_gap or o == "scanned"))
+
+    def _worst(self, findings: pd.DataFrame) -> None:
+        if findings.empty:
+            return
+        table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+        for heading in ("  Worst findings", "days", "account", "user", "key", "due since"):
+            table.add_column(heading, no_wrap=True, justify="right" if heading == "days" else "left")
+        row: Any
+        for row in findings.head(WORST_FINDINGS).itertuples():
+            style = "red" if row.verdict == Verdict.FAIL else "yellow"
+            cells = (
+                "" if pd.isna(row.age_days) else str(row.age_days),
+                f"{row.account_id} {row.account_name}"[:44],
+                str(row.user)[:32],
+                str(row.credential) if pd.isna(row.key_id) else str(row.key_id),
+                "" if pd.isna(row.due_on) else f"{row.due_on:%Y-%m-%d}",
+            )
+            table.add_row(Text(f"  {row.verdict}", style=style), *(Text(safe_text(cell)) for cell in cells))
+        self._console.print(table)
+        if len(findings) > WORST_FINDINGS:
+            self._line("", "", f"  … and {len(findings) - WORST_FINDINGS} more, on the Findings sheet")
+
+    def _line(self, head: str, style: str, rest: str) -> None:
+        self._console.print(Text.assemble((head, style), safe_text(rest)))
