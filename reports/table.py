@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pandas as pd
@@ -37,12 +37,16 @@ CREDENTIAL_COLUMNS = (
 DATE_COLUMNS = frozenset({"due_on"})
 """Columns that show a day; every other moment is shown to the second."""
 
-FORMULA_TRIGGERS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
-"""A text cell that begins so may be run as a formula by a spreadsheet (OWASP: CSV injection)."""
+FORMULA_TRIGGERS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
+"""A text cell that begins so may run as a formula in a spreadsheet (OWASP: CSV injection); wide forms in some."""
 
-_UNSAFE = re.compile(
-    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
-)
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Letters and marks that show nothing, beside those of the categories below (Unicode: Default_Ignorable_Code_Point)."""
+
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
+"""Control, format (direction among them), surrogate, unassigned; line and paragraph separator."""
+
+_SHORT_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 
 
 def safe_text(text: str) -> str:
@@ -50,20 +54,23 @@ def safe_text(text: str) -> str:
 
     Line feeds and tabs become escapes too, so that one value stays on one line.
     """
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and (text.isascii() or not _INVISIBLE.search(text)):
         return text
-    visible = _UNSAFE.sub(_escape, text.replace("\r", r"\r").replace("\n", r"\n").replace("\t", r"\t"))
-    return "".join(c if unicodedata.category(c) not in ("Cc", "Cs", "Cn") else _escape(c) for c in visible)
+    return "".join(_escape(c) if _is_unsafe(c) else c for c in text)
 
 
-def _escape(character: str | re.Match[str]) -> str:
-    point = ord(character if isinstance(character, str) else character.group())
-    return f"\\u{point:04x}"
+def _is_unsafe(character: str) -> bool:
+    return unicodedata.category(character) in _UNSAFE_CATEGORIES or _INVISIBLE.match(character) is not None
+
+
+def _escape(character: str) -> str:
+    point = ord(character)
+    return _SHORT_ESCAPES.get(character) or (f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}")
 
 
 def utc_text(moment: datetime) -> str:
     """2026-11-23T06:15:00Z."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def plain(value: Any, column: str = "") -> str | int | float | bool | date | datetime | None:
@@ -71,6 +78,6 @@ def plain(value: Any, column: str = "") -> str | int | float | bool | date | dat
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
         return None
     if isinstance(value, datetime):
-        moment = pd.Timestamp(value).to_pydatetime().replace(tzinfo=None, microsecond=0)
+        moment = pd.Timestamp(value).tz_convert(UTC).to_pydatetime().replace(tzinfo=None, microsecond=0)
         return moment.date() if column in DATE_COLUMNS else moment
     return value.item() if hasattr(value, "item") else value  # type: ignore[no-any-return]

@@ -27,6 +27,7 @@ from asyncio_throttle.throttler import Throttler
 from botocore import xform_name
 from botocore.config import Config as BotoConfig
 from botocore.credentials import ReadOnlyCredentials
+from botocore.parsers import ResponseParserError
 from botocore.utils import parse_timestamp as parse_any_timestamp
 
 from scanner import __version__
@@ -97,6 +98,7 @@ ERROR_CLASSES: dict[str, type[AwsError]] = {
     "Throttling": Throttled,
     "ThrottlingException": Throttled,
     "TooManyRequestsException": Throttled,
+    "ConcurrentModificationException": Unreachable,
     "InternalError": Unreachable,
     "InternalFailure": Unreachable,
     "RequestTimeout": Unreachable,
@@ -106,6 +108,17 @@ ERROR_CLASSES: dict[str, type[AwsError]] = {
     "ServiceUnavailable": Unreachable,
 }
 """Code on the wire (IAM's have no `Exception` suffix) → our class. Any other with a 5xx status is Unreachable."""
+
+CREDENTIAL_ERRORS = (boto.NoCredentialsError, boto.CredentialRetrievalError, boto.TokenRetrievalError)
+NETWORK_ERRORS = (
+    boto.HTTPClientError,
+    boto.ConnectionError,
+    boto.ResponseStreamingError,
+    ResponseParserError,
+    aiohttp.ClientError,
+    TimeoutError,
+    ConnectionError,
+)
 
 RETRIED = (Throttled, Unreachable)
 TRIES = 8
@@ -356,12 +369,9 @@ def map_error(action: str, error: Exception) -> AwsError | None:
         fallback = Unreachable if status >= 500 else AwsError
         message = str(error.response.get("Error", {}).get("Message", ""))
         return ERROR_CLASSES.get(code, fallback)(action, code, _first_line(message))
-    if isinstance(error, boto.NoCredentialsError | boto.CredentialRetrievalError | boto.TokenRetrievalError):
+    if isinstance(error, CREDENTIAL_ERRORS):
         return CredentialsRefused(action, type(error).__name__, _first_line(str(error)))
-    if isinstance(
-        error,
-        boto.HTTPClientError | boto.ResponseStreamingError | aiohttp.ClientError | TimeoutError | ConnectionError,
-    ) or type(error).__name__ in ("ResponseParserError", "AioReadTimeoutError"):
+    if isinstance(error, NETWORK_ERRORS):
         return Unreachable(action, type(error).__name__, "")
     if isinstance(error, boto.BotoCoreError):
         return AwsError(action, type(error).__name__, _first_line(str(error)))

@@ -216,15 +216,19 @@ class Terminal:
         if findings.empty:
             return
         table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-        for heading in ("  Worst findings", "days", "account", "user", "key", "due since"):
-            table.add_column(heading, no_wrap=True, justify="right" if heading == "days" else "left")
+        table.add_column("  Worst", no_wrap=True, min_width=9)
+        table.add_column("days", no_wrap=True, min_width=5, justify="right")
+        table.add_column("account", no_wrap=True, min_width=12, max_width=36, overflow="ellipsis")
+        table.add_column("user", no_wrap=True, max_width=32, overflow="ellipsis")
+        table.add_column("key", no_wrap=True, min_width=20)
+        table.add_column("due since", no_wrap=True, min_width=10)
         row: Any
         for row in findings.head(WORST_FINDINGS).itertuples():
             style = "red" if row.verdict == Verdict.FAIL else "yellow"
             cells = (
                 "" if pd.isna(row.age_days) else str(row.age_days),
-                f"{row.account_id} {row.account_name}"[:44],
-                str(row.user)[:32],
+                f"{row.account_id} {row.account_name}",
+                str(row.user),
                 str(row.credential) if pd.isna(row.key_id) else str(row.key_id),
                 "" if pd.isna(row.due_on) else f"{row.due_on:%Y-%m-%d}",
             )

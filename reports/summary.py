@@ -1,0 +1,374 @@
+"""The workbook's first sheet: the verdict, the reconciliation, and each total beside a formula that counts it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from reports.sheets import (
+    ALERT_COUNT,
+    ALERT_VERDICT,
+    COUNT,
+    EXPLANATION,
+    LABEL,
+    NOTE,
+    PLAIN,
+    PROSE,
+    SUBHEADING,
+    TIE_OUT,
+    TITLE,
+    TOTAL,
+    VERDICT,
+    Look,
+    Prose,
+    Table,
+    Value,
+    formula_cell,
+    style_cell,
+    texts,
+)
+from scanner.models import Assessment, CheckSummary, Limits, Outcome, Run, Verdict
+
+WIDTHS = (37, 13, 13, 23, 54)
+MAX_GAP_ROWS = 25
+MIN_GAP_ROWS_PER_OUTCOME = 3
+WORST = 10
+
+KEY_AGE_CHECK = "access-key-not-rotated"
+
+OUTCOME_WORDS = {
+    Outcome.SCANNED: "scanned",
+    Outcome.NOT_ACTIVE: "not active",
+    Outcome.EXCLUDED: "excluded by configuration",
+    Outcome.ACCESS_DENIED: "access denied",
+    Outcome.REPORT_DENIED: "report denied",
+    Outcome.REPORT_TIMEOUT: "report not ready in time",
+    Outcome.REPORT_MALFORMED: "report malformed",
+    Outcome.ERROR: "error",
+    Outcome.INTERRUPTED: "interrupted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The sheets that Summary counts again."""
+
+    findings: Table
+    accounts: Table
+    access_keys: Table
+
+
+def verdict_column(check: CheckSummary) -> str:
+    """The heading of a check's column on Access keys."""
+    return f"Verdict: {check.check_id}"
+
+
+def write_summary(sheet: Any, assessment: Assessment, tables: Tables) -> None:
+    """Write the sheet, from the verdict down to the worst findings."""
+    page = Prose(sheet, assessment.run.run_id, WIDTHS)
+    _write_verdict(page, assessment)
+    _write_run(page, sheet, assessment.run)
+    totals = _Totals(page, sheet, assessment, tables)
+    totals.write_accounts()
+    totals.write_credentials()
+    totals.write_conclusion()
+    _write_gaps(page, assessment.accounts)
+    _write_worst(page, assessment.findings)
+    _write_notes(page, assessment.run)
+
+
+# The verdict in words
+
+
+def _write_verdict(page: Prose, assessment: Assessment) -> None:
+    page.across(TITLE, "Access key audit")
+    page.across(EXPLANATION, f"{assessment.run.organization_id} as of {utc(assessment.run.as_of)}")
+    page.blank()
+    page.across(VERDICT if assessment.run.is_complete else ALERT_VERDICT, coverage(assessment))
+    for check in assessment.checks:
+        page.across(VERDICT if not _failing(check) else ALERT_VERDICT, result(check, assessment))
+
+
+def coverage(assessment: Assessment) -> str:
+    """COMPLETE or INCOMPLETE, and why."""
+    run, counts = assessment.run, count_outcomes(assessment)
+    listed, scanned = counts["listed"], counts[Outcome.SCANNED]
+    gaps = sum(counts[outcome] for outcome in Outcome if outcome.is_gap)
+    if gaps:
+        stopped = "; the run was interrupted" if run.interrupted else ""
+        return f"INCOMPLETE: {gaps:,} of {_plural(scanned + gaps, 'account')} in scope could not be assessed{stopped}"
+    if run.interrupted:
+        return "INCOMPLETE: the run was interrupted before all key ids were looked up"
+    if not run.is_complete:
+        return "INCOMPLETE: the run did not finish"
+    left_out = listed - scanned
+    rest = f"; {left_out:,} of {listed:,} listed are not active or excluded" if left_out else ""
+    if not scanned:
+        return f"COMPLETE, but no account was in scope{rest}"
+    return f"COMPLETE: {_plural(scanned, 'account')} in scope, all assessed{rest}"
+
+
+def result(check: CheckSummary, assessment: Assessment) -> str:
+    """How many of the check's population fail."""
+    population, failing = sum(check.verdicts.values()), _failing(check)
+    if check.check_id == KEY_AGE_CHECK:
+        limit = days(assessment.run.limits.access_key_max_age)
+        noun, verb = "active access keys", f"{'is' if failing == 1 else 'are'} older than {limit}"
+    else:
+        noun, verb = "credentials", f"{'fails' if failing == 1 else 'fail'} {check.check_id} ({check.title})"
+    sentence = f"{failing:,} of {population:,} {noun} {verb}"
+    if exempt := check.verdicts.get(Verdict.EXEMPT, 0):
+        sentence += f", {exempt:,} of them exempt"
+    if unknown := check.verdicts.get(Verdict.UNKNOWN, 0):
+        sentence += f"; {unknown:,} could not be judged"
+    if not assessment.run.is_complete:
+        sentence += " (in the accounts that were assessed)"
+    return sentence
+
+
+def _failing(check: CheckSummary) -> int:
+    return check.verdicts.get(Verdict.FAIL, 0) + check.verdicts.get(Verdict.EXEMPT, 0)
+
+
+def _write_run(page: Prose, sheet: Any, run: Run) -> None:
+    page.section("The run")
+    facts = (
+        ("Run", run.run_id),
+        ("Organization", f"{run.organization_id}, management account {run.management_account_id}"),
+        ("Caller", run.caller.arn),
+        ("Ages measured as of", utc(run.as_of)),
+        ("Started, finished", f"{utc(run.started)}, {utc(run.finished) if run.finished else 'not finished'}"),
+        ("Limits", "; ".join(f"{name}: {limit}" for name, limit in limit_texts(run.limits))),
+    )
+    for label, text in facts:
+        page.across(PROSE, text, after=[style_cell(sheet, LABEL, label)])
+
+
+# The totals
+
+
+@dataclass
+class _Totals:
+    """Each total: the value we counted, a formula that counts it again on another sheet, and whether they agree."""
+
+    page: Prose
+    sheet: Any
+    assessment: Assessment
+    tables: Tables
+
+    def __post_init__(self) -> None:
+        self._first = self._last = 0
+        self._findings, self._accounts = self.tables.findings, self.tables.accounts
+        self._keys = self.tables.access_keys
+
+    def write_accounts(self) -> None:
+        """Listed = scanned + not active + excluded + each way to fail."""
+        self.page.section("Accounts", "Value", "Recount", "Tie-out", "Recounted from")
+        counts = count_outcomes(self.assessment)
+        self._first = self.page.row + 1
+        listed = self._accounts.over_parts("COUNTA", "Account id")
+        self._total("Listed by AWS Organizations", counts["listed"], listed, "Accounts: rows", look=TOTAL)
+        first = self.page.row + 1
+        for outcome in Outcome:
+            recount = self._accounts.over_parts("COUNTIF", "Outcome", outcome)
+            count = counts[outcome]
+            source = f"Accounts: Outcome is {outcome}" + (" (a gap)" if outcome.is_gap else "")
+            self._total(f"  {OUTCOME_WORDS[outcome]}", count, recount, source, is_alert=outcome.is_gap and count > 0)
+        last = self.page.row
+        total = sum(counts[outcome] for outcome in Outcome)
+        self._total("Sum of the outcomes", total, f"SUM(C{first}:C{last})", "the nine recounts above", look=TOTAL)
+        missing = counts["listed"] - total
+        self._total(
+            "Listed, not accounted for", missing, f"C{first - 1}-C{last + 1}", "must be 0", is_alert=missing != 0
+        )
+
+    def write_credentials(self) -> None:
+        """Users, credentials, the population and verdicts of each check, the findings."""
+        self.page.section("Credentials", "Value", "Recount", "Tie-out", "Recounted from")
+        credentials = self.assessment.credentials["credential"].astype("string")
+        users, keys = int(credentials.eq("password").sum()), int(credentials.str.startswith("access_key_").sum())
+        self._total("Users, root users included", users, self._accounts.over_parts("SUM", "Users"), "Accounts: Users")
+        recount = self._accounts.over_parts("SUM", "Credentials")
+        self._total("Credentials", len(credentials), recount, "Accounts: Credentials (each user has a password row)")
+        self._total(
+            "Access keys, active or not", keys, self._keys.over_parts("COUNTA", "Account id"), f"{self._parts()}: rows"
+        )
+        for check in self.assessment.checks:
+            self._write_check(check)
+        findings, failing = self.assessment.findings, self._findings.over_parts("COUNTA", "Verdict")
+        self._total("Findings", len(findings), failing, "Findings: rows", look=TOTAL)
+        failing = self._accounts.over_parts("SUM", "Failing")
+        count = int(findings["verdict"].eq(Verdict.FAIL).sum())
+        self._total("Findings that fail", count, failing, "Accounts: Failing")
+
+    def _write_check(self, check: CheckSummary) -> None:
+        self.page.values((SUBHEADING, f"{check.title} ({check.check_id}, {check.severity})"))
+        column = verdict_column(check)
+        has_column = column in [each.title for each in self._keys.columns]
+        population = sum(check.verdicts.values())
+        if check.check_id == KEY_AGE_CHECK:
+            recount = "+".join(self._keys.over_parts("COUNTIF", "Active", word) for word in ("yes", "not known"))
+            self._total("  Active access keys", population, recount, f"{self._parts()}: Active is yes or not known")
+        first = self.page.row + 1
+        for verdict in Verdict:
+            count = check.verdicts.get(verdict, 0)
+            if verdict is not Verdict.PASS:
+                recount, source = self._count_findings(check, verdict), f"Findings: Verdict is {verdict}"
+            elif has_column:
+                recount = self._keys.over_parts("COUNTIF", column, verdict)
+                source = f"{self._parts()}: Verdict is {verdict}"
+            else:
+                recount, source = "", f"credentials.csv: verdict {verdict}"
+            is_alert = verdict in (Verdict.FAIL, Verdict.UNKNOWN) and count > 0
+            self._total(f"  {verdict}", count, recount, source, is_alert=is_alert)
+        added, rows = ("C", "recounts") if has_column else ("B", "values")
+        recount = f"SUM({added}{first}:{added}{self.page.row})"
+        self._total("  Sum of the verdicts", population, recount, f"the four {rows} above")
+        if check.check_id == KEY_AGE_CHECK:
+            self._write_oldest(check)
+
+    def _write_oldest(self, check: CheckSummary) -> None:
+        findings = self.assessment.findings
+        ages = findings.loc[findings["check"].eq(check.check_id) & findings["verdict"].eq(Verdict.FAIL), "age_days"]
+        ranges = [self._findings.ranges(name) for name in ("Verdict", "Check id", "Age (days)")]
+        oldest = ",".join(
+            f'SUMPRODUCT(MAX(({verdict}="{Verdict.FAIL}")*({check_id}="{check.check_id}")*{age}))'
+            for verdict, check_id, age in zip(*ranges, strict=True)
+        )
+        recount = f'IF({self._count_findings(check, Verdict.FAIL)}=0,"none",MAX({oldest}))'
+        value = int(ages.max()) if len(ages) else "none"
+        self._total("  Oldest failing key, age in days", value, recount, "Findings: greatest Age (days) of FAIL")
+
+    def _count_findings(self, check: CheckSummary, verdict: Verdict) -> str:
+        ranges = zip(self._findings.ranges("Verdict"), self._findings.ranges("Check id"), strict=True)
+        return "+".join(f'COUNTIFS({words},"{verdict}",{ids},"{check.check_id}")' for words, ids in ranges)
+
+    def _parts(self) -> str:
+        names = [title for title, _, _ in self._keys.parts]
+        return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+
+    def _total(
+        self, label: str, value: Value, recount: str, source: str, *, look: Look = COUNT, is_alert: bool = False
+    ) -> None:
+        row = self.page.row + 1
+        cells = [
+            style_cell(self.sheet, LABEL if look is TOTAL else PLAIN, label),
+            style_cell(self.sheet, ALERT_COUNT if is_alert else look, value),
+        ]
+        if recount:
+            cells.append(formula_cell(self.sheet, look, recount))
+            cells.append(formula_cell(self.sheet, TIE_OUT, f'IF(B{row}=C{row},"matches","DIFFERS")'))
+        else:
+            cells += [style_cell(self.sheet, PLAIN), style_cell(self.sheet, TIE_OUT, "not in this file")]
+        self.page.line([*cells, style_cell(self.sheet, NOTE, source)])
+        self._last = row
+
+    def write_conclusion(self) -> None:
+        """Whether all recounts agree."""
+        row = self.page.row + 1
+        cells = f"D{self._first}:D{self._last}"
+        verdict = f'IF(COUNTIF({cells},"DIFFERS")=0,"all match","see DIFFERS")'
+        self.page.line(
+            [
+                style_cell(self.sheet, LABEL, "All recounts"),
+                None,
+                formula_cell(self.sheet, COUNT, f'COUNTIF({cells},"matches")'),
+                formula_cell(self.sheet, TIE_OUT, verdict),
+                style_cell(self.sheet, NOTE, "how many match"),
+            ]
+        )
+        assert self.page.row == row
+        self.page.across(
+            NOTE,
+            "Values were counted by credaudit. Recount and Tie-out are formulas: the spreadsheet program counts the"
+            " other sheets again. In Protected View and in previews they stay empty until editing is enabled.",
+        )
+
+
+# What a reader must act on
+
+
+def _write_gaps(page: Prose, accounts: pd.DataFrame) -> None:
+    """The accounts that could not be assessed; where they are many, the first of each outcome."""
+    gaps = accounts[accounts["outcome"].isin([str(outcome) for outcome in Outcome if outcome.is_gap])]
+    page.section("Accounts not assessed", "Name", "", "Outcome", "Reason")
+    if gaps.empty:
+        page.values((PLAIN, "None."))
+    groups = [(outcome, gaps[gaps["outcome"].eq(outcome)]) for outcome in Outcome if gaps["outcome"].eq(outcome).any()]
+    limit = MAX_GAP_ROWS
+    if len(gaps) > MAX_GAP_ROWS:
+        limit = max(MAX_GAP_ROWS // len(groups), MIN_GAP_ROWS_PER_OUTCOME)
+    for outcome, group in groups:
+        shown = group.head(limit)
+        for account_id, name, reason in _rows(shown, "account_id", "account_name", "reason"):
+            page.record((PLAIN, account_id), (PROSE, name), (PLAIN, str(outcome)), (PROSE, reason))
+        if more := len(group) - len(shown):
+            where = f"sheet Accounts, Outcome {outcome}"
+            page.record((PLAIN, f"… and {more:,} more"), (PROSE, ""), (PLAIN, str(outcome)), (PROSE, where))
+
+
+def _write_worst(page: Prose, findings: pd.DataFrame) -> None:
+    """The first findings that are not exempt; the frame has the worst first."""
+    open_findings = findings[findings["verdict"].ne(Verdict.EXEMPT)]
+    page.section("Worst findings", "User", "", "Key", "Reason")
+    if open_findings.empty:
+        page.values((PLAIN, "None."))
+    names = ("account_id", "account_name", "user", "credential", "key_id", "verdict", "severity", "reason")
+    for account_id, name, user, credential, key_id, verdict, severity, reason in _rows(
+        open_findings.head(WORST), *names
+    ):
+        text = f"{verdict}, {severity}: {reason}"
+        page.record((PROSE, f"{account_id} {name}"), (PROSE, user), (PROSE, key_id or credential), (PROSE, text))
+    if len(open_findings) > WORST:
+        page.values((NOTE, f"… and {len(open_findings) - WORST:,} more: sheet Findings"))
+
+
+def _rows(frame: pd.DataFrame, *names: str) -> Iterator[tuple[str, ...]]:
+    return zip(*(texts(name)(frame) for name in names), strict=True)
+
+
+def _write_notes(page: Prose, run: Run) -> None:
+    if run.notes:
+        page.section("Notes")
+    for note in run.notes:
+        page.across(PROSE, note)
+
+
+# Words
+
+
+def count_outcomes(assessment: Assessment) -> dict[str, int]:
+    """Accounts per outcome and `listed`, as the run counted them."""
+    counts = assessment.run.counts
+    if counts is None:
+        outcomes = assessment.accounts["outcome"]
+        counts = {"listed": len(outcomes), **{each: int(outcomes.eq(each).sum()) for each in Outcome}}
+    return {"listed": counts.get("listed", 0), **{outcome: counts.get(outcome, 0) for outcome in Outcome}}
+
+
+def limit_texts(limits: Limits) -> Iterator[tuple[str, str]]:
+    """Each limit's name and value."""
+    for name in (each.name for each in fields(limits)):
+        value = getattr(limits, name)
+        shown = (
+            f"{days(value)} ({int(value.total_seconds()):,} seconds)" if isinstance(value, timedelta) else str(value)
+        )
+        yield name.replace("_", " "), shown
+
+
+def days(duration: timedelta) -> str:
+    """`90 days`."""
+    return _plural(duration.days, "day")
+
+
+def utc(moment: datetime) -> str:
+    """`2026-11-23 06:15:00 UTC`; all of the run's moments are UTC."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,271 @@
+"""What goes wrong for a user, through the installed command: an exit code, one line of advice, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from scanner.models import Outcome
+from scanner.simulator import (
+    BASE_CREDENTIALS,
+    Faults,
+    SimulatedOrganization,
+    Simulator,
+    benchmark_organization,
+    run_in_thread,
+)
+
+COMMAND = str(Path(sys.executable).with_name("credaudit"))
+FAST = "[scan.rates]\nlist_accounts = 1000\norganizations = 1000\n"
+
+
+def organization(accounts: int = 3, **changes: Any) -> SimulatedOrganization:
+    return replace(benchmark_organization(accounts, 2, datetime.now(UTC)), **changes)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start the command in an empty folder, with the example credentials or those given, and nothing of the user's."""
+
+    def run(endpoint: str, *arguments: str, limits: Callable[[], None] | None = None, **environment: str) -> Any:
+        (tmp_path / "config.toml").write_text(FAST)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        key_id, secret = BASE_CREDENTIALS
+        return subprocess.Popen(
+            [COMMAND, "scan", *arguments],
+            cwd=tmp_path,
+            env=clean
+            | {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_ENDPOINT_URL": endpoint}
+            | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+            | {"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}
+            | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=limits,
+        )
+
+    return run
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+@contextmanager
+def serving(simulated: SimulatedOrganization, faults: Faults | None = None, **options: Any) -> Iterator[str]:
+    with run_in_thread(Simulator(simulated, faults or Faults(), **options)) as endpoint:
+        yield endpoint
+
+
+def test_no_credentials(start: Any) -> None:
+    code, out, err = finish(start("http://127.0.0.1:9", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""))
+    assert (code, out) == (1, "")
+    assert "no AWS credentials found" in err
+    assert "aws sso login" in err
+
+
+def test_half_of_the_credentials(start: Any) -> None:
+    code, _, err = finish(start("http://127.0.0.1:9", AWS_SECRET_ACCESS_KEY=""))
+    assert code == 1
+    assert "no AWS credentials found: PartialCredentialsError" in err
+
+
+def test_a_profile_that_is_not_there(start: Any) -> None:
+    code, _, err = finish(start("http://127.0.0.1:9", AWS_PROFILE="nobody"))
+    assert code == 1
+    assert "profile (nobody) could not be found" in err
+    assert "aws configure list-profiles" in err
+
+
+def test_credentials_that_aws_does_not_know(start: Any) -> None:
+    with serving(organization()) as endpoint:
+        code, _, err = finish(start(endpoint, AWS_ACCESS_KEY_ID="AKIAI44QH8DHBEXAMPLE"))
+    assert code == 1
+    assert "does not accept the caller's credentials: InvalidClientTokenId" in err
+
+
+def test_a_wrong_secret_is_not_shown(start: Any) -> None:
+    with serving(organization()) as endpoint:
+        code, _, err = finish(start(endpoint, AWS_SECRET_ACCESS_KEY="not-the-secret"))
+    assert code == 1
+    assert "SignatureDoesNotMatch" in err
+    assert "not-the-secret" not in err
+
+
+def test_expired_credentials(start: Any) -> None:
+    ahead = timedelta()
+    simulated = organization()
+    with serving(simulated, clock=lambda: datetime.now(UTC) + ahead) as endpoint:
+        key_id, secret = BASE_CREDENTIALS
+        client = boto3.client(
+            "sts",
+            region_name="us-east-1",
+            endpoint_url=endpoint,
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret,
+        )
+        session = client.assume_role(
+            RoleArn=f"arn:aws:iam::{simulated.management_account_id}:role/OrganizationReader", RoleSessionName="expired"
+        )["Credentials"]
+        client.close()
+        ahead = timedelta(hours=2)
+        code, _, err = finish(
+            start(
+                endpoint,
+                AWS_ACCESS_KEY_ID=session["AccessKeyId"],
+                AWS_SECRET_ACCESS_KEY=session["SecretAccessKey"],
+                AWS_SESSION_TOKEN=session["SessionToken"],
+            )
+        )
+    assert code == 1
+    assert "does not accept the caller's credentials: ExpiredToken" in err
+    assert "They have expired" in err
+    assert session["SessionToken"] not in err
+
+
+def test_an_endpoint_that_does_not_answer(start: Any) -> None:
+    code, _, err = finish(start("http://127.0.0.1:9"))
+    assert code == 1
+    assert "AWS STS cannot be reached at http://127.0.0.1:9" in err
+    assert "AWS_ENDPOINT_URL" in err
+
+
+def test_the_caller_may_not_list_the_organization(start: Any) -> None:
+    with serving(organization(caller_may_list=False)) as endpoint:
+        code, out, err = finish(start(endpoint))
+    assert (code, out) == (1, "")
+    assert "AccessDenied" in err
+    assert "[organization] role_arn" in err
+
+
+def test_a_wrong_role_name_is_said_once_with_the_likely_causes(start: Any, tmp_path: Path) -> None:
+    with serving(organization(12)) as endpoint:
+        code, out, err = finish(start(endpoint, "--role-name", "Nobody"))
+    assert code == 4
+    assert "INCOMPLETE: 11 of 12 accounts in scope could not be assessed" in err
+    assert err.count("could be assumed in no account") == 1
+    assert err.count("is not authorized to perform") == 1, "one of AWS's messages, not eleven"
+    assert len(read_ledger(Path(tmp_path / out.strip()))) == 12
+
+
+def test_neither_state_nor_status_is_refused(start: Any) -> None:
+    with serving(organization(lists_state=False, lists_status=False)) as endpoint:
+        code, _, err = finish(start(endpoint))
+    assert code == 1
+    assert "neither State nor Status" in err
+
+
+def test_no_account_in_scope(start: Any, tmp_path: Path) -> None:
+    simulated = organization()
+    suspended = tuple(replace(account, state="SUSPENDED") for account in simulated.accounts)
+    with serving(replace(simulated, accounts=suspended)) as endpoint:
+        code, _, err = finish(start(endpoint))
+    assert code == 1
+    assert "no active account is in scope" in err
+
+
+def test_an_unknown_key_of_the_configuration(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("[scan]\nconcurency = 5\n")
+    code, _, err = finish(start("http://127.0.0.1:9", "--config", "other.toml"))
+    assert code == 2
+    assert "unknown key scan.concurency; did you mean concurrency?" in err
+
+
+def test_a_time_without_a_zone(start: Any) -> None:
+    code, _, err = finish(start("http://127.0.0.1:9", "--as-of", "2026-11-23T12:00:00"))
+    assert code == 2
+    assert "--as-of: must be a day" in err
+
+
+@pytest.mark.parametrize("folder", ["/dev/null/runs", "config.toml"])
+def test_a_folder_that_cannot_be_written(start: Any, folder: str) -> None:
+    code, out, err = finish(start("http://127.0.0.1:9", "--runs-dir", folder))
+    assert (code, out) == (1, "")
+    assert "cannot be written" in err
+    assert "--runs-dir" in err
+
+
+def test_a_disk_that_is_full_in_mid_run(start: Any, tmp_path: Path) -> None:
+    def no_file_over_4_kb() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    with serving(organization(30)) as endpoint:
+        code, out, err = finish(start(endpoint, limits=no_file_over_4_kb))
+    assert (code, out) == (1, "")
+    assert "cannot be written: File too large" in err
+
+
+def test_a_second_run_in_the_same_folder(start: Any, tmp_path: Path) -> None:
+    with serving(organization(), Faults(report_delay_seconds=3)) as endpoint:
+        first = start(endpoint)
+        wait_for(lambda: list(tmp_path.glob("runs/*/run.json")))
+        code, _, err = finish(start(endpoint))
+        assert code == 1
+        assert "another run is writing to runs" in err
+        assert finish(first)[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_loses_nothing(start: Any, tmp_path: Path, number: signal.Signals) -> None:
+    simulated = organization(30)
+    with serving(simulated, Faults(report_delay_seconds=60)) as endpoint:
+        process = start(endpoint)
+        wait_for(lambda: list(tmp_path.glob("runs/*/ledger.jsonl")))
+        time.sleep(0.5)
+        process.send_signal(number)
+        code, out, err = finish(process)
+    assert code == 130
+    assert "INCOMPLETE: the run was interrupted" in err
+    folder = tmp_path / out.strip()
+    assert {entry["outcome"] for entry in read_ledger(folder)} == {Outcome.INTERRUPTED}
+    assert len(read_ledger(folder)) == 30
+    run = json.loads((folder / "run.json").read_text())
+    assert run["interrupted"] is True
+    assert run["counts"]["interrupted"] == 30
+    assert (folder / "reports" / "workbook.xlsx").exists()
+    assert (folder / "manifest.json").exists()
+
+
+def test_quiet_says_nothing_while_all_is_well(start: Any) -> None:
+    with serving(organization()) as endpoint:
+        code, out, err = finish(start(endpoint, "--quiet"))
+    assert (code, err) == (0, "")
+    assert out.startswith("runs/")
+
+
+def test_json_lines_for_collectors(start: Any) -> None:
+    with serving(organization()) as endpoint:
+        code, _, err = finish(start(endpoint, "--log-format", "json"))
+    assert code == 0
+    events = [json.loads(line) for line in err.splitlines()]
+    assert [event["event"] for event in events] == ["run_started", *["account"] * 3, "run_finished"]
+    assert events[-1]["complete"] is True
+
+
+def read_ledger(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
