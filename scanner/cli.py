@@ -194,9 +194,10 @@ def _scan_and_report(settings: Config, started: datetime, as_of: datetime, fail_
         with terminal.live():
             folder, assessment = asyncio.run(scan(settings, started=started, as_of=as_of, watcher=terminal))
         _write_reports(folder, assessment, settings)
-    terminal.summarize(assessment)
+    code = _exit_code(assessment, fail_on)
+    terminal.summarize(assessment, all_is_well=code == EXIT_OK)
     typer.echo(folder.path)
-    return _exit_code(assessment, fail_on)
+    return code
 
 
 def _write_reports(folder: RunFolder, assessment: Assessment, settings: Config) -> None:

@@ -143,7 +143,7 @@ class Terminal:
         if advice:
             self._console.print(Text(f"           {safe_text(advice)}"))
 
-    def summarize(self, assessment: Assessment) -> None:
+    def summarize(self, assessment: Assessment, *, all_is_well: bool) -> None:
         """Complete or not first, then why not, then the worst findings."""
         run, counts = assessment.run, assessment.run.counts or {}
         gaps = sum(counts[outcome] for outcome in Outcome if outcome.is_gap)
@@ -158,7 +158,7 @@ class Terminal:
                 verdicts={check.check_id: check.verdicts for check in assessment.checks},
             )
             return
-        if self._quiet and run.is_complete:
+        if self._quiet and all_is_well:
             return
         active = counts["listed"] - counts[Outcome.NOT_ACTIVE] - counts[Outcome.EXCLUDED]
         if run.is_complete:
