@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from scanner.errors import ConfigError
 from scanner.models import Limits
 
-ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}")
+ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]{1,512}"
 
 
 def _matches(pattern: str, expected: str) -> AfterValidator:
@@ -27,7 +27,7 @@ def _matches(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-AccountId = Annotated[str, _matches(r"\d{12}", "must be an account id: 12 digits in quotes")]
+AccountId = Annotated[str, _matches(r"[0-9]{12}", "must be an account id: 12 digits in quotes")]
 OuReference = Annotated[
     str,
     _matches(
@@ -35,6 +35,7 @@ OuReference = Annotated[
         "must be an OU id such as ou-ab12-cdef3456, or a path that begins with Root, such as Root/Prod",
     ),
 ]
+Location = tuple[int | str, ...]
 Rate = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -52,7 +53,7 @@ class OrganizationTable(_Table):
     role_arn: Annotated[
         str,
         _matches(
-            rf"|{ROLE_ARN.pattern}",
+            rf"|{ROLE_ARN}",
             "must be the ARN of a role, such as arn:aws:iam::111122223333:role/OrganizationReader",
         ),
     ] = ""
@@ -64,11 +65,12 @@ class AccessTable(_Table):
     role_name: Annotated[
         str,
         _matches(
-            r"([\w+=,.@-]+/)*[\w+=,.@-]{1,64}", "must be a role's name or path and name, without the ARN before it"
+            r"([a-zA-Z0-9_+=,.@-]+/)*[a-zA-Z0-9_+=,.@-]{1,64}",
+            "must be a role's name or path and name, without the ARN before it",
         ),
     ] = "CredentialAudit"
     external_id: Annotated[
-        str, _matches(r"|[\w+=,.@:/-]{2,1224}", "must be 2 to 1224 letters, digits or any of + = , . @ : / -")
+        str, _matches(r"|[a-zA-Z0-9_+=,.@:/-]{2,1224}", "must be 2 to 1224 letters, digits or any of + = , . @ : / -")
     ] = ""
     session_duration_seconds: int = Field(default=3600, ge=900, le=43_200)
     profile: str = ""
@@ -123,6 +125,7 @@ def load_config(path: Path | None, flags: dict[str, dict[str, Any]] | None = Non
     """Read `path` (None: defaults only) and lay the flags over it; raise ConfigError for the first thing wrong."""
     values: dict[str, Any] = {}
     source = "the flags"
+    _validate(flags or {}, source)
     if path is not None:
         source = str(path)
         try:
@@ -137,12 +140,16 @@ def load_config(path: Path | None, flags: dict[str, dict[str, Any]] | None = Non
         base = values.setdefault(table, {})
         if isinstance(base, dict):
             base.update(settings)
-    try:
-        config = Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{source}: {_explain(detail)}" for detail in error.errors())) from None
+    config = _validate(values, source)
     _check_overlap(config, source)
     return config
+
+
+def _validate(values: dict[str, Any], source: str) -> Config:
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{source}: {_explain(detail)}" for detail in error.errors())) from None
 
 
 def _check_overlap(config: Config, source: str) -> None:
@@ -157,13 +164,15 @@ def _check_overlap(config: Config, source: str) -> None:
 
 def _explain(detail: ErrorDetails) -> str:
     """One line: the key, what was expected, and (never for an unknown key, whose value may be a secret) what came."""
-    location = [str(part) for part in detail["loc"]]
+    location = detail["loc"]
     key = _dotted(location)
     match detail["type"]:
         case "extra_forbidden":
             return f"unknown key {key}{_suggestion(location)}"
         case "value_error":
             expected = str(detail["ctx"]["error"])
+        case "string_type":
+            expected = "must be text in quotes"
         case "model_type":
             return f"{key}: must be a table, written as [{key}]"
         case _:
@@ -173,22 +182,22 @@ def _explain(detail: ErrorDetails) -> str:
     return f"{key}: {expected} (got {_shown(detail['input'])})"
 
 
-def _dotted(location: list[str]) -> str:
+def _dotted(location: Location) -> str:
     """`scan.rates.iam`, `organization.include_accounts[2]`."""
     text = ""
     for part in location:
-        text += f"[{int(part) + 1}]" if part.isdigit() else f".{part}" if text else part
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
 
-def _suggestion(location: list[str]) -> str:
+def _suggestion(location: Location) -> str:
     table: type[BaseModel] = Config
     for part in location[:-1]:
-        annotation = table.model_fields[part].annotation
+        annotation = table.model_fields[str(part)].annotation
         assert isinstance(annotation, type)
         assert issubclass(annotation, BaseModel)
         table = annotation
-    near = difflib.get_close_matches(location[-1], table.model_fields, n=1)
+    near = difflib.get_close_matches(str(location[-1]), table.model_fields, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(table.model_fields)}"
 
 

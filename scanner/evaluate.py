@@ -12,7 +12,7 @@ import pandas as pd
 from scanner.checks import CATALOGUE, Check
 from scanner.evidence import RunFolder
 from scanner.models import Account, Assessment, CheckSummary, LedgerEntry, Limits, Outcome, Run, Severity, Verdict
-from scanner.normalize import ROOT_USER, RawReport, join_keys, normalize
+from scanner.normalize import ACCESS_KEYS, RawReport, join_keys, normalize
 
 FINDING_COLUMNS = (
     "account_id",
@@ -105,10 +105,8 @@ def evaluate(
     )
     findings, summaries = [], []
     for check in checks:
-        applies = check.applies(frame)
-        fails = check.fails(frame, limits, as_of).where(applies)
-        verdict = _verdicts(applies, fails)
-        due = check.due(frame, limits).where(applies)
+        verdict = _verdicts(check, frame, limits, as_of)
+        due = check.due(frame, limits).where(verdict.ne(""))
         credentials[f"verdict:{check.id}"] = verdict
         credentials["due_on"] = credentials["due_on"].fillna(due)
         failing = verdict.eq(Verdict.FAIL)
@@ -134,9 +132,11 @@ def _whole_days(age: pd.Series) -> pd.Series:
     return pd.Series(np.trunc(age.dt.total_seconds() / 86_400), index=age.index).astype("Int64")
 
 
-def _verdicts(applies: pd.Series, fails: pd.Series) -> pd.Series:
+def _verdicts(check: Check, frame: pd.DataFrame, limits: Limits, as_of: datetime) -> pd.Series:
     """PASS, FAIL, UNKNOWN; empty where the check does not apply."""
-    verdict = pd.Series("", index=applies.index, dtype="string")
+    applies = check.applies(frame)
+    fails = check.fails(frame, limits, as_of)
+    verdict = pd.Series("", index=frame.index, dtype="string")
     verdict[applies & fails.isna()] = Verdict.UNKNOWN
     verdict[applies & fails.fillna(False).astype(bool)] = Verdict.FAIL
     verdict[applies & ~fails.fillna(True).astype(bool)] = Verdict.PASS
@@ -179,12 +179,20 @@ def _ordered(findings: pd.DataFrame) -> pd.DataFrame:
     return findings.loc[keys.sort_values(list(keys.columns), kind="stable").index].reset_index(drop=True)
 
 
-def users_to_look_up(findings: pd.DataFrame) -> dict[str, list[str]]:
-    """The users whose key ids a reader will ask for: account id → names. AWS lists root's keys to root alone."""
-    named = findings[findings["user"].ne(ROOT_USER)]
+def users_to_look_up(
+    frame: pd.DataFrame, checks: Sequence[Check], limits: Limits, as_of: datetime
+) -> dict[str, list[str]]:
+    """The users whose key ids a reader will ask for: account id → names, for keys that fail or cannot be judged.
+
+    The root user is not among them: AWS lists root's keys to root alone.
+    """
+    is_asked_for = pd.Series(False, index=frame.index)
+    for check in checks:
+        is_asked_for |= _verdicts(check, frame, limits, as_of).isin([Verdict.FAIL, Verdict.UNKNOWN])
+    rows = frame[is_asked_for & frame["credential"].isin(ACCESS_KEYS) & ~frame["is_root"]]
     return {
         str(account_id): sorted({str(user) for user in users})
-        for account_id, users in named.groupby("account_id")["user"]
+        for account_id, users in rows.groupby("account_id")["user"]
     }
 
 

@@ -6,6 +6,7 @@ by account id only, never by anybody's text. Folders are 0700, files 0600.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -21,7 +22,7 @@ from typing import Any
 from scanner.errors import EvidenceError
 from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run
 
-ACCOUNT_ID = re.compile(r"\d{12}")
+ACCOUNT_ID = re.compile(r"[0-9]{12}")
 MANIFEST = "manifest.json"
 
 
@@ -99,10 +100,13 @@ class RunFolder:
     def open_ledger(self) -> Iterator[Ledger]:
         """The ledger, open for appending while accounts are collected."""
         try:
-            descriptor = os.open(self.path / "ledger.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            descriptor = os.open(self.path / "ledger.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
             raise _cannot_write(self.path, error) from None
         try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                os.write(descriptor, b"\n")  # a killed process left half a line; the next must not continue it
             yield Ledger(descriptor, self.path)
         finally:
             os.close(descriptor)
@@ -185,9 +189,11 @@ class Ledger:
         """Add one line in a single write."""
         line = json.dumps(asdict(entry), default=_plain, separators=(",", ":")).encode() + b"\n"
         try:
-            os.write(self._descriptor, line)
+            written = os.write(self._descriptor, line)
         except OSError as error:
             raise _cannot_write(self._path, error) from None
+        if written != len(line):
+            raise _cannot_write(self._path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
 
 @contextmanager
@@ -220,7 +226,8 @@ def sha256_of(path: Path) -> str:
 
 def _make_folder(path: Path) -> None:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise _cannot_write(path, error) from None
 

@@ -304,7 +304,7 @@ def _identify(row: Any, answer: Mapping[str, Any], *, shared: bool) -> tuple[Any
     if pd.isna(row.last_rotated):
         now = ", ".join(f"{key['key_id']} created {key['created']} ({key['status']})" for key in keys) or "none"
         return pd.NA, f"the report gives no date to join a key by; {at} there were: {now}"
-    fitting = [key for key in keys if pd.Timestamp(key["created"]).floor("s") == row.last_rotated]
+    fitting = [key for key in keys if datetime.fromisoformat(key["created"]).replace(microsecond=0) == row.last_rotated]
     if not fitting:
         return pd.NA, f"no key of this creation time existed any more {at}: deleted since the report"
     if shared or len(fitting) > 1:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from scanner import __version__
 from scanner.aws import LISTING_SESSION_SECONDS, SESSION_POLICY, Aws, CallRecord
+from scanner.checks import CATALOGUE
 from scanner.collect import Access, Collector
 from scanner.config import Config
 from scanner.errors import AwsError, OrganizationError
@@ -83,7 +84,7 @@ async def scan(config: Config, *, started: datetime, as_of: datetime, watcher: W
         try:
             population = await _until_signal(collect())
             frame = _record_population(folder, population, record)
-            if users := users_to_look_up(assess(folder, run, frame).findings):
+            if users := users_to_look_up(frame, CATALOGUE, run.limits, run.as_of):
                 watcher.looks_up_keys(len(users))
                 await _until_signal(collector.look_up_keys(users, watcher.looked_up))
             is_finished = True
