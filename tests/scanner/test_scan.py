@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -288,3 +290,31 @@ def test_the_run_folder_holds_the_bytes_as_sent_and_ids_that_cloudtrail_would_kn
         assert len(entry.request_ids) == entry.attempts
     assert isinstance(simulator.organization.accounts[0], SimulatedAccount)
     assert sorted(outcomes(assessment)) == sorted(a.account_id for a in simulator.organization.accounts)
+
+
+def test_a_report_that_expires_before_it_is_fetched_is_generated_anew(scanned: Any) -> None:
+    # Five hours pass between the first GenerateCredentialReport of each account and the question for the report.
+    ahead = timedelta()
+
+    def clock() -> datetime:
+        return datetime.now(UTC) + ahead
+
+    simulator = Simulator(small(2), clock=clock)
+
+    def jump() -> None:
+        nonlocal ahead
+        deadline = time.monotonic() + 30
+        while simulator.counts["iam", "GenerateCredentialReport"] < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        ahead = timedelta(hours=5)
+
+    jumping = threading.Thread(target=jump)
+    jumping.start()
+    _, assessment = scanned(simulator, first_wait=1.0, access={"session_duration_seconds": 43_200})
+    jumping.join()
+
+    assert set(outcomes(assessment).values()) == {"scanned"}
+    answers = Counter((r.action, r.status) for r in simulator.requests if r.service == "iam")
+    assert answers["GetCredentialReport", 410] == 2
+    assert answers["GenerateCredentialReport", 200] == 4
+    assert answers["GetCredentialReport", 200] == 2

@@ -1,0 +1,212 @@
+"""Every number and every row of the workbook against what was planted."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from openpyxl.utils import range_boundaries
+
+from .expected import CHECK, in_sheet, is_within, table, totals, without
+from .plan import FAIL, PASS, UNKNOWN
+
+
+def test_summary_has_the_planted_numbers_and_no_others(scan):
+    verdicts = {verdict: scan.count(verdict) for verdict in (PASS, FAIL, UNKNOWN)}
+    active = sum(verdicts.values())
+    outcomes = Counter(account.outcome for account in scan.accounts)
+    users = sum(len(account.users) for account in scan.scanned)
+    oldest = max((row.days for row in scan.findings if row.key.verdict == FAIL), default="none")
+    assert {label: value for _, label, value, _ in totals(scan)} == {
+        "Listed by AWS Organizations": 41,
+        "scanned": outcomes["scanned"],
+        "not active": 1,
+        "excluded by configuration": 0,
+        "access denied": outcomes["access_denied"],
+        "report denied": 0,
+        "report not ready in time": 0,
+        "report malformed": 0,
+        "error": 0,
+        "interrupted": 0,
+        "Sum of the outcomes": 41,
+        "Listed, not accounted for": 0,
+        "Users, root users included": users,
+        "Credentials": users + len(scan.rows),
+        "Access keys, active or not": len(scan.rows),
+        "Active access keys": active,
+        **verdicts,
+        "EXEMPT": 0,
+        "Sum of the verdicts": active,
+        "Oldest failing key, age in days": oldest,
+        "Findings": verdicts[FAIL] + verdicts[UNKNOWN],
+        "Findings that fail": verdicts[FAIL],
+    }
+    numbers = [cell.value for row in scan.book["Summary"] for cell in row if isinstance(cell.value, int | float)]
+    assert len(numbers) == len(totals(scan)) - (oldest == "none")
+
+
+def test_summary_says_the_same_in_words(scan):
+    sheet = scan.book["Summary"]
+    lines = [str(row[0]) for row in sheet.iter_rows(values_only=True) if row[0]]
+    active = sum(scan.count(verdict) for verdict in (PASS, FAIL, UNKNOWN))
+    coverage = next(line for line in lines if "COMPLETE" in line)
+    gaps = sum(account.outcome == "access_denied" for account in scan.accounts)
+    assert coverage.startswith("INCOMPLETE: 1 of 40 accounts " if gaps else "COMPLETE: 40 accounts ")
+    verdict = next(line for line in lines if "active access keys are" in line)
+    assert verdict.startswith(f"{scan.count(FAIL)} of {active} active access keys are older than 90 days")
+    assert (f"; {scan.count(UNKNOWN)} could not be judged" in verdict) == (scan.count(UNKNOWN) > 0)
+    assert any("as of 2025-06-30 12:00:00 UTC" in line for line in lines)
+    listed = {row[0]: row for row in sheet.iter_rows(values_only=True) if re.fullmatch(r"\d{12}", str(row[0]))}
+    assert listed.keys() == {account.account_id for account in scan.accounts if account.outcome == "access_denied"}
+    for account_id, row in listed.items():
+        assert {"Denied", "access_denied"} < set(row)
+        assert any(f"{account_id}:role/CredentialAudit" in str(value) for value in row)
+    worst = [f"{row.account.account_id} {in_sheet(row.account.shown)}" for row in scan.findings[:10]]
+    shown = [line for line in lines if re.match(r"\d{12} ", line)]
+    assert shown == worst
+
+
+def test_recounts_on_summary_give_the_values_beside_them(scan):
+    summary = scan.book["Summary"]
+    for row, label, value, formula in totals(scan):
+        assert summary.cell(row, 4).value == f'=IF(B{row}=C{row},"matches","DIFFERS")'
+        if not formula.startswith("=IF("):  # of the oldest key: left to spreadsheet programs
+            assert recount(scan.book, formula) == value, label
+    formulas = [cell for sheet in scan.book for row in sheet for cell in row if cell.data_type == "f"]
+    assert {cell.parent.title for cell in formulas} == {"Summary"}
+    assert {cell.column_letter for cell in formulas} == {"C", "D"}
+
+
+def recount(book: Any, formula: str) -> int:
+    """The few formulas of Summary, as a spreadsheet program works them out."""
+    if difference := re.fullmatch(r"=([BC]\d+)-([BC]\d+)", formula):
+        first, second = (_value(book, book["Summary"][name]) for name in difference.groups())
+        return first - second
+    return sum(_term(book, term) for term in formula.removeprefix("=").split("+"))
+
+
+def _term(book: Any, term: str) -> int:
+    name, arguments = re.fullmatch(r"([A-Z]+)\((.*)\)", term).groups()
+    ranges, words = arguments.split(",")[::2], [word.strip('"') for word in arguments.split(",")[1::2]]
+    columns = [[_value(book, cell) for cell in _cells(book, cells)] for cells in ranges]
+    if name == "SUM":
+        return sum(value for value in columns[0] if value is not None)
+    if name == "COUNTA":
+        return sum(value is not None for value in columns[0])
+    assert name in ("COUNTIF", "COUNTIFS")
+    return list(zip(*columns, strict=True)).count(tuple(words))
+
+
+def _cells(book: Any, cells: str) -> Iterator[Any]:
+    sheet, _, area = cells.rpartition("!")
+    column, first, _, last = range_boundaries(area)
+    sheet = book[sheet.strip("'") or "Summary"]
+    last = min(last, sheet.max_row)  # to ask for a cell further down would make openpyxl add it
+    return (row[0] for row in sheet.iter_rows(first, last, column, column))
+
+
+def _value(book: Any, cell: Any) -> Any:
+    return recount(book, cell.value) if cell.data_type == "f" else cell.value
+
+
+def test_boundary_is_as_worked_out_by_hand(incomplete):
+    shown = {
+        row["User"]: (row[f"Verdict: {CHECK}"], row["Age (days)"], f"{row['Due on (UTC)']:%Y-%m-%d}")
+        for row in table(incomplete, "Access keys")
+        if row["Account name"] == "Boundary"
+    }
+    assert shown == {
+        "exactly-90-days": (PASS, 90, "2025-06-30"),
+        "one-second-more": (FAIL, 90, "2025-06-30"),
+        "almost-91-days": (FAIL, 90, "2025-06-29"),
+        "91-days": (FAIL, 91, "2025-06-29"),
+        "within-a-second": (FAIL, 92, "2025-06-28"),
+        "ten-years": (FAIL, 3653, "2015-09-28"),
+        "before-use-was-recorded": (FAIL, 4929, "2012-03-31"),
+        "one-day": (PASS, 1, "2025-09-27"),
+        "after-the-date-of-the-audit": (PASS, -1, "2025-09-29"),
+        "in-the-future": (UNKNOWN, -45474, "2150-04-01"),
+    }
+
+
+def test_accounts_sheet_has_every_account(scan):
+    shown = table(scan, "Accounts")
+    headings = {
+        "account_id": "Account id",
+        "account_name": "Account name",
+        "email": "E-mail",
+        "ou_path": "OU path",
+        "state": "State",
+        "outcome": "Outcome",
+        "reason": "Reason",
+        "report_generated": "Report generated (UTC)",
+        "report_sha256": "SHA-256 of the report",
+        "users": "Users",
+        "credentials": "Credentials",
+        "failing": "Failing",
+        "unknown": "Unknown",
+        "attempts": "Requests sent",
+    }
+    assert [without(row, "Started (UTC)", "Finished (UTC)") for row in shown] == [
+        {headings[name]: in_sheet(value) for name, value in scan.state(account).items()} for account in scan.accounts
+    ]
+    for row in shown:
+        assert is_within(scan, *(f"{row[name]}+00:00" for name in ("Started (UTC)", "Finished (UTC)")))
+
+
+def test_findings_sheet_has_every_finding_the_worst_first(scan):
+    shown = table(scan, "Findings")
+    text = ("Check", "Controls", "Fix (commands)", "Undo (commands)")
+    assert [without(row, *text) for row in shown] == [
+        {
+            "Verdict": row.key.verdict,
+            "Severity": "medium",
+            "Account id": row.account.account_id,
+            "Account name": in_sheet(row.account.shown),
+            "OU path": row.account.ou_path,
+            "User": in_sheet(row.user.name),
+            "Credential": f"access_key_{row.slot}",
+            "Key id": in_sheet(row.key_id),
+            "Last rotated (UTC)": in_sheet(row.last_rotated),
+            "Age (days)": row.days,
+            "Due on (UTC)": in_sheet(row.due),
+            "Last used (UTC)": in_sheet(row.last_used),
+            "Reason": row.reason,
+            "Exemption": None,
+            "Check id": CHECK,
+            "ARN": in_sheet(row.user.arn),
+        }
+        for row in scan.findings
+    ]
+    for row, finding in zip(shown, scan.csv("findings.csv"), strict=True):
+        assert row["Check"] == finding["title"]
+        assert row["Controls"] == finding["controls"]
+        assert row["Fix (commands)"] == in_sheet(finding["fix"])
+        assert row["Undo (commands)"] == in_sheet(finding["undo"])
+
+
+def test_access_keys_sheet_has_every_key(scan):
+    assert table(scan, "Access keys") == [
+        {
+            "Account id": row.account.account_id,
+            "Account name": in_sheet(row.account.shown),
+            "OU path": row.account.ou_path,
+            "User": in_sheet(row.user.name),
+            "Slot": f"access_key_{row.slot}",
+            "Key id": in_sheet(row.key_id),
+            "Active": "yes" if row.key.is_active else "no",
+            "Last rotated (UTC)": in_sheet(row.last_rotated),
+            "Age (days)": row.days,
+            "Due on (UTC)": in_sheet(row.due),
+            "Last used (UTC)": in_sheet(row.last_used),
+            "Last used region": None,  # moto does not say
+            "Last used service": None,
+            f"Verdict: {CHECK}": row.key.verdict,
+            "Key note": in_sheet(row.note),
+            "User created (UTC)": in_sheet(row.user.created),
+            "Report generated (UTC)": in_sheet(scan.served(row.account)[1]),
+        }
+        for row in scan.rows
+    ]

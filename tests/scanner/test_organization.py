@@ -1,0 +1,227 @@
+"""Who is in scope: selection as a table, and listings that AWS should not, but may, answer with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from scanner.aws import Aws, CallRecord
+from scanner.config import Config, OrganizationTable
+from scanner.errors import OrganizationError
+from scanner.models import Account
+from scanner.organization import Place, Tree, excluded_by, list_accounts, select, walk_tree
+
+PAYMENTS = Account(
+    account_id="111122223333",
+    name="payments",
+    email="payments@example.com",
+    state="ACTIVE",
+    ou_path="Root/Prod/Payments",
+    ou_ids=("r-ab12", "ou-ab12-prod0000", "ou-ab12-payments"),
+)
+UNPLACED = Account(account_id="444455556666", name="new", email="new@example.com", state="ACTIVE")
+
+
+@pytest.mark.parametrize(
+    ("account", "scope", "rule"),
+    [
+        (PAYMENTS, {}, ""),
+        (PAYMENTS, {"include_accounts": ["111122223333"]}, ""),
+        (PAYMENTS, {"include_accounts": ["444455556666"]}, "not in include_accounts"),
+        (PAYMENTS, {"exclude_accounts": ["111122223333"]}, "exclude_accounts"),
+        (PAYMENTS, {"include_ous": ["Root"]}, ""),
+        (PAYMENTS, {"include_ous": ["Root/Prod"]}, ""),
+        (PAYMENTS, {"include_ous": ["Root/Prod/Payments"]}, ""),
+        (PAYMENTS, {"include_ous": ["ou-ab12-prod0000"]}, ""),
+        (PAYMENTS, {"include_ous": ["r-ab12"]}, ""),
+        (PAYMENTS, {"include_ous": ["Root/Pro"]}, "not in include_accounts or include_ous"),
+        (PAYMENTS, {"include_ous": ["Root/Sandbox"]}, "not in include_accounts or include_ous"),
+        (PAYMENTS, {"include_ous": ["Root/Sandbox"], "include_accounts": ["111122223333"]}, ""),
+        (PAYMENTS, {"include_ous": ["Root"], "exclude_ous": ["Root/Prod"]}, "exclude_ous: Root/Prod"),
+        (PAYMENTS, {"include_accounts": ["111122223333"], "exclude_ous": ["Root/Prod"]}, "exclude_ous: Root/Prod"),
+        (UNPLACED, {"exclude_ous": ["Root"]}, ""),
+        (UNPLACED, {"include_ous": ["Root/Prod"]}, ""),
+        (UNPLACED, {"include_accounts": ["111122223333"]}, "not in include_accounts"),
+    ],
+)
+def test_scope(account: Account, scope: dict[str, list[str]], rule: str) -> None:
+    assert excluded_by(account, OrganizationTable(**scope)) == rule
+
+
+def bare(account_id: str, state: str = "ACTIVE") -> Account:
+    return Account(account_id=account_id, name=account_id, email="", state=state)
+
+
+LISTED = {account_id: bare(account_id) for account_id in ("111122223333", "444455556666")}
+ROOT = Place("Root", ("r-ab12",))
+
+
+def test_places_are_joined_and_accounts_ordered_by_id() -> None:
+    tree = Tree({"111122223333": ROOT, "444455556666": Place("Root/Prod", ("r-ab12", "ou-ab12-prod0000"))}, LISTED)
+    population = select(dict(reversed(LISTED.items())), tree, OrganizationTable())
+    assert [(a.account_id, a.ou_path) for a in population.accounts] == [
+        ("111122223333", "Root"),
+        ("444455556666", "Root/Prod"),
+    ]
+    assert population.notes == ()
+
+
+def test_an_account_that_only_the_tree_shows_is_in_the_population() -> None:
+    tree = Tree(dict.fromkeys([*LISTED, "777788889999"], ROOT), LISTED | {"777788889999": bare("777788889999")})
+    population = select(LISTED, tree, OrganizationTable())
+    assert [account.account_id for account in population.accounts] == [*LISTED, "777788889999"]
+    (note,) = population.notes
+    assert "777788889999" in note
+
+
+def test_an_account_that_the_tree_does_not_show_is_noted() -> None:
+    population = select(LISTED, Tree({"111122223333": ROOT}, {}), OrganizationTable())
+    assert len(population.accounts) == 2
+    assert population.notes == ("Accounts that ListAccounts listed and the OU tree did not show: 444455556666",)
+
+
+def test_a_tree_that_could_not_be_read_is_noted() -> None:
+    population = select(LISTED, Tree({}, {}, "access denied"), OrganizationTable())
+    assert population.notes == ("The OU tree could not be read, so OU paths are missing: access denied",)
+    assert not population.has_places
+
+
+@pytest.mark.parametrize(
+    "scope", [{"include_accounts": ["999999999999"]}, {"include_ous": ["Root/Nowhere"]}], ids=["account", "ou"]
+)
+def test_including_what_is_not_there_is_an_error(scope: dict[str, list[str]]) -> None:
+    with pytest.raises(OrganizationError, match="matches no account of this organization"):
+        select(LISTED, Tree(dict.fromkeys(LISTED, ROOT), LISTED), OrganizationTable(**scope))
+
+
+def test_excluding_what_is_not_there_is_noted() -> None:
+    population = select(LISTED, None, OrganizationTable(exclude_accounts=["999999999999"]))
+    assert population.notes == ("[organization] exclude_accounts: 999999999999 matches no account",)
+
+
+@pytest.mark.parametrize("scope", [{"exclude_accounts": [*LISTED]}, {"exclude_ous": ["Root"]}], ids=["accounts", "ou"])
+def test_a_scope_of_nothing_is_an_error(scope: dict[str, list[str]]) -> None:
+    with pytest.raises(OrganizationError, match="no active account is in scope"):
+        select(LISTED, Tree(dict.fromkeys(LISTED, ROOT), LISTED), OrganizationTable(**scope))
+
+
+Answer = Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]]]
+
+
+@contextmanager
+def organizations(answer: Answer) -> Iterator[str]:
+    """An Organizations endpoint that answers (operation, parameters) with (status, body)."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            parameters = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, body = answer(self.headers["X-Amz-Target"].split(".")[1], parameters)
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    def run(answer: Answer, question: Callable[[Aws], Any]) -> Any:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+
+        async def with_clients() -> Any:
+            async with Aws(Config()) as aws:
+                return await question(aws)
+
+        with organizations(answer) as endpoint:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+            return asyncio.run(with_clients())
+
+    return run
+
+
+def raw(account_id: str, **state: str) -> dict[str, str]:
+    return {"Id": account_id, "Name": "n", "Email": "e@example.com", **(state or {"State": "ACTIVE"})}
+
+
+def test_empty_pages_do_not_end_a_listing(ask: Any) -> None:
+    pages: dict[str | None, dict[str, Any]] = {
+        None: {"Accounts": [], "NextToken": "1"},
+        "1": {"Accounts": [raw("111122223333")], "NextToken": "2"},
+        "2": {"Accounts": [], "NextToken": "3"},
+        "3": {"Accounts": [raw("444455556666")]},
+    }
+    listed = ask(lambda _, p: (200, pages[p.get("NextToken")]), lambda aws: list_accounts(aws, CallRecord()))
+    assert list(listed) == ["111122223333", "444455556666"]
+
+
+def test_a_token_that_comes_twice_is_refused(ask: Any) -> None:
+    with pytest.raises(OrganizationError, match="same NextToken twice"):
+        ask(
+            lambda *_: (200, {"Accounts": [raw("111122223333")], "NextToken": "again"}),
+            lambda aws: list_accounts(aws, CallRecord()),
+        )
+
+
+@pytest.mark.parametrize(
+    ("sent", "state"),
+    [
+        ({"State": "ACTIVE", "Status": "SUSPENDED"}, "ACTIVE"),
+        ({"State": "PENDING_CLOSURE", "Status": "SUSPENDED"}, "PENDING_CLOSURE"),
+        ({"Status": "SUSPENDED"}, "SUSPENDED"),
+        ({"State": "", "Status": "ACTIVE"}, "ACTIVE"),
+    ],
+)
+def test_state_before_status(ask: Any, sent: dict[str, str], state: str) -> None:
+    page = {"Accounts": [raw("111122223333", **sent)]}
+    listed = ask(lambda *_: (200, page), lambda aws: list_accounts(aws, CallRecord()))
+    assert listed["111122223333"].state == state
+
+
+def denied(*_: Any) -> tuple[int, dict[str, Any]]:
+    return 400, {"__type": "AccessDeniedException", "Message": "You don't have permissions"}
+
+
+def test_a_tree_that_may_not_be_walked_is_told_and_not_fatal(ask: Any) -> None:
+    tree = ask(denied, lambda aws: walk_tree(aws, CallRecord(), required=False))
+    assert tree.places == {}
+    assert tree.failure == "organizations:ListRoots: AccessDeniedException: You don't have permissions"
+
+
+def test_a_tree_that_may_not_be_walked_is_fatal_where_the_scope_names_ous(ask: Any) -> None:
+    with pytest.raises(OrganizationError, match="names OUs, and the OU tree could not be read"):
+        ask(denied, lambda aws: walk_tree(aws, CallRecord(), required=True))
+
+
+def test_a_slash_in_the_name_of_an_ou_does_not_look_like_a_level(ask: Any) -> None:
+    answers = {
+        ("ListRoots", None): {"Roots": [{"Id": "r-ab12", "Name": "Root"}]},
+        ("ListAccountsForParent", "r-ab12"): {"Accounts": []},
+        ("ListOrganizationalUnitsForParent", "r-ab12"): {"OrganizationalUnits": [{"Id": "ou-1", "Name": "A/B"}]},
+        ("ListAccountsForParent", "ou-1"): {"Accounts": [raw("111122223333")]},
+        ("ListOrganizationalUnitsForParent", "ou-1"): {"OrganizationalUnits": []},
+    }
+    tree = ask(
+        lambda operation, p: (200, answers[operation, p.get("ParentId")]),
+        lambda aws: walk_tree(aws, CallRecord(), required=False),
+    )
+    assert tree.places["111122223333"] == Place(r"Root/A\/B", ("r-ab12", "ou-1"))
