@@ -190,9 +190,9 @@ def _scan_and_report(settings: Config, started: datetime, as_of: datetime, fail_
     from scanner.evidence import lock_runs
     from scanner.scan import scan
 
-    with lock_runs(Path(settings.output.runs_dir)):
-        with terminal.live():
-            folder, assessment = asyncio.run(scan(settings, started=started, as_of=as_of, watcher=terminal))
+    with lock_runs(Path(settings.output.runs_dir)), terminal.live():
+        folder, assessment = asyncio.run(scan(settings, started=started, as_of=as_of, watcher=terminal))
+        terminal.writes_reports()
         _write_reports(folder, assessment, settings)
     code = _exit_code(assessment, fail_on)
     terminal.summarize(assessment, all_is_well=code == EXIT_OK)

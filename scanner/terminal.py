@@ -22,6 +22,7 @@ from reports.table import safe_text
 from scanner.models import Assessment, LedgerEntry, Outcome, Run, Verdict
 
 PLAIN_LINE_SECONDS = 5.0
+LOG_WIDTH = 140
 WORST_FINDINGS = 5
 GAPS_SHOWN = 5
 
@@ -47,7 +48,14 @@ class Terminal:
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self._quiet = quiet
         self._as_json = as_json
-        self._console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._console = Console(
+            stderr=True,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            soft_wrap=True,
+            width=None if sys.stderr.isatty() else LOG_WIDTH,
+        )
         self._progress: Progress | None = None
         self._task: Any = None
         self._outcomes: Counter[Outcome] = Counter()
@@ -81,7 +89,7 @@ class Terminal:
         self._total = accounts
         self._started = time.monotonic()
         self._say("run_started", f"{run.run_id}: {accounts} accounts listed", run_id=run.run_id, accounts=accounts)
-        self._show("Reading accounts", accounts, 0)
+        self._show("Reading accounts", accounts)
 
     def had_outcome(self, entry: LedgerEntry) -> None:
         """One account is done."""
@@ -104,12 +112,16 @@ class Terminal:
     def looks_up_keys(self, accounts: int) -> None:
         """All reports are in."""
         self._say("key_lookup_started", f"looking up key ids in {accounts} accounts", accounts=accounts)
-        self._show("Looking up key ids", accounts, 0)
+        self._show("Looking up key ids", accounts)
 
     def looked_up(self) -> None:
         """The key ids of one account are known."""
         if self._progress:
             self._progress.advance(self._task)
+
+    def writes_reports(self) -> None:
+        """The evidence is complete and judged."""
+        self._show("Writing reports", None)
 
     def _state(self) -> str:
         failed = sum(count for outcome, count in self._outcomes.items() if outcome.is_gap)
@@ -117,9 +129,9 @@ class Terminal:
         rate = done / max(time.monotonic() - self._started, 0.001)
         return f"{failed} failed, {self._total - done} waiting, {rate:.1f} a second"
 
-    def _show(self, description: str, total: int, completed: int) -> None:
+    def _show(self, description: str, total: int | None) -> None:
         if self._progress:
-            self._progress.update(self._task, description=description, total=total, completed=completed, state="")
+            self._progress.reset(self._task, description=description, total=total, state="")
 
     def _say(self, event: str, text: str, **values: Any) -> None:
         if self._as_json:
