@@ -8,11 +8,12 @@ in a context variable, so that no two tasks can see each other's.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import random
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -60,10 +61,16 @@ CALLER_ACTIONS = (
 )
 """All that a scan calls with the caller's own credentials, or with those of the hop role."""
 
-SESSION_POLICY: dict[str, Any] = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": list(MEMBER_ACTIONS), "Resource": "*"}],
-}
+
+def _policy(actions: Iterable[str]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
+
+
+SESSION_POLICY = _policy(MEMBER_ACTIONS)
+"""Goes with every AssumeRole into an account."""
+
+LISTING_POLICY = _policy(action for action in CALLER_ACTIONS if action.startswith("organizations:"))
+"""Goes with the AssumeRole of the hop role."""
 
 ERROR_CLASSES: dict[str, type[AwsError]] = {
     "AccessDenied": AccessDenied,
@@ -109,7 +116,7 @@ ERROR_CLASSES: dict[str, type[AwsError]] = {
 }
 """Code on the wire (IAM's have no `Exception` suffix) → our class. Any other with a 5xx status is Unreachable."""
 
-CREDENTIAL_ERRORS = (boto.NoCredentialsError, boto.CredentialRetrievalError, boto.TokenRetrievalError)
+CREDENTIAL_ERRORS = (boto.NoCredentialsError, boto.CredentialRetrievalError, boto.TokenRetrievalError, boto.SSOError)
 NETWORK_ERRORS = (
     boto.HTTPClientError,
     boto.ConnectionError,
@@ -120,6 +127,8 @@ NETWORK_ERRORS = (
     ConnectionError,
 )
 
+LIBRARY_ERRORS = (boto.ClientError, boto.BotoCoreError, *NETWORK_ERRORS)
+
 RETRIED = (Throttled, Unreachable)
 TRIES = 8
 BACK_OFF_SECONDS = 0.4
@@ -127,6 +136,10 @@ BACK_OFF_CAP_SECONDS = 20.0
 POOL_CONNECTIONS = 128
 DEFAULT_REGION = "us-east-1"
 LISTING_SESSION_SECONDS = 3600
+
+# A failed refresh of the caller's credentials comes to us as an error; the library would print its traceback too.
+logging.getLogger("aiobotocore").addHandler(logging.NullHandler())
+logging.getLogger("botocore").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +163,23 @@ class CallRecord:
     attempts: int = 0
     throttles: int = 0
     request_ids: list[str] = field(default_factory=list)
+    deadline: asyncio.Timeout | None = None
+    """Runs while AWS is asked and waited for; stands still while the request waits for its turn here."""
+
+    @contextmanager
+    def off_the_clock(self) -> Iterator[None]:
+        """Stop the deadline for the length of the block: an account must not time out in our own queue."""
+        when = self.deadline.when() if self.deadline else None
+        if self.deadline is None or when is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self.deadline.reschedule(None)
+        try:
+            yield
+        finally:
+            self.deadline.reschedule(when + loop.time() - began)
 
 
 _signing_session: ContextVar[RoleSession] = ContextVar("signing_session")
@@ -242,8 +272,8 @@ class Aws:
             raise _no_credentials(error) from None
         if caller is None:
             raise _no_credentials(None)
-        # AWS_REGION is what the other SDKs and Lambda set; this one reads AWS_DEFAULT_REGION and the profile.
-        region = caller_session.region_name or os.environ.get("AWS_REGION") or DEFAULT_REGION
+        # AWS_REGION is what the CLI, Lambda and the other SDKs heed first; this one knows AWS_DEFAULT_REGION only.
+        region = os.environ.get("AWS_REGION") or caller_session.region_name or DEFAULT_REGION
         member_session = _session(self._config.access.profile)
         member_session._session.register_component("credential_provider", _TaskCredentialProvider(caller))
         self._caller_session = caller_session
@@ -305,20 +335,20 @@ class Aws:
     ) -> dict[str, Any]:
         service, operation = action.split(":")
         rate = self._list_accounts_rate if operation == "ListAccounts" else self._rates[service]
-        await rate.wait()
-        if service == "iam":
-            assert session is not None, "an IAM request must say whose credentials sign it"
-            _signing_session.set(session)  # each call runs in its own task's context
-        async with self._slots:
+        with record.off_the_clock():
+            await rate.wait()
+            await self._slots.acquire()
+        try:
+            if service == "iam":
+                assert session is not None, "an IAM request must say whose credentials sign it"
+                _signing_session.set(session)  # seen by this account's task alone
             record.attempts += 1
-            try:
-                answer: dict[str, Any] = await getattr(self._clients[service], xform_name(operation))(**parameters)
-            except Exception as error:
-                mapped = map_error(action, error)
-                if mapped is None:
-                    raise
-                _note_request(record, getattr(error, "response", None))
-                raise mapped from None
+            answer: dict[str, Any] = await getattr(self._clients[service], xform_name(operation))(**parameters)
+        except LIBRARY_ERRORS as error:
+            _note_request(record, getattr(error, "response", None))
+            raise map_error(action, error) from None
+        finally:
+            self._slots.release()
         _note_request(record, answer)
         return answer
 
@@ -327,18 +357,16 @@ class Aws:
         try:
             answer = await self.call("sts:GetCallerIdentity", record, tries=3)
         except CredentialsRefused as error:
-            expired = "Expired" in error.code
             raise CallerError(
-                f"AWS does not accept the caller's credentials: {error.code}",
-                "They have expired: sign in again, or fetch new ones."
-                if expired
-                else "Check the access key, the profile, and this machine's clock.",
+                f"AWS does not accept the caller's credentials: {error.code}", _advice_on_credentials(error.code)
             ) from None
         except Unreachable as error:
             raise CallerError(
                 f"AWS STS cannot be reached at {self.endpoints['sts']}: {error.code}",
                 "Check the network, the proxy settings, the region, and AWS_ENDPOINT_URL if it is set.",
             ) from None
+        except AwsError as error:
+            raise CallerError(f"the caller could not be identified: {error}", "Check credentials and region.") from None
         return Caller(account_id=answer["Account"], arn=answer["Arn"], partition=answer["Arn"].split(":")[1])
 
     async def assume_role(
@@ -361,8 +389,8 @@ class Aws:
         )
 
 
-def map_error(action: str, error: Exception) -> AwsError | None:
-    """Our class for an error of the AWS library, or None where it is none of AWS's or the network's doing."""
+def map_error(action: str, error: Exception) -> AwsError:
+    """Our class for one of LIBRARY_ERRORS: what AWS answered, what the network did, or what the credentials lack."""
     if isinstance(error, boto.ClientError):
         code = str(error.response.get("Error", {}).get("Code", "Unknown"))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -373,9 +401,13 @@ def map_error(action: str, error: Exception) -> AwsError | None:
         return CredentialsRefused(action, type(error).__name__, _first_line(str(error)))
     if isinstance(error, NETWORK_ERRORS):
         return Unreachable(action, type(error).__name__, "")
-    if isinstance(error, boto.BotoCoreError):
-        return AwsError(action, type(error).__name__, _first_line(str(error)))
-    return None
+    return AwsError(action, type(error).__name__, _first_line(str(error)))
+
+
+def _advice_on_credentials(code: str) -> str:
+    if "SSO" in code or code.startswith(("Expired", "Token", "Unauthorized")):
+        return "They have expired, or you are not signed in: `aws sso login`, or fetch new ones."
+    return "Check the access key, the profile, and this machine's clock."
 
 
 def _first_line(message: str) -> str:

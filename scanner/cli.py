@@ -240,5 +240,5 @@ def _errors_as_exit_codes(terminal: Terminal) -> Iterator[None]:
         terminal.fail(str(error), error.advice)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        terminal.fail("interrupted", "What was collected stays in the run folder.")
+        terminal.fail("stopped at once; no reports were written", "")
         raise typer.Exit(EXIT_INTERRUPTED) from None

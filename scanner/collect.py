@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from scanner.aws import CALLER_SESSION, SESSION_POLICY, Aws, CallRecord, RoleSession
 from scanner.config import Config
@@ -18,11 +18,10 @@ from scanner.evidence import Ledger, RunFolder
 from scanner.models import Account, Caller, LedgerEntry, Outcome
 from scanner.normalize import count_users
 
+Item = TypeVar("Item")
+
 IN_FLIGHT_ACCOUNTS = 2_000
 """Accounts begun and not yet finished, at most; most of them wait for their report and hold no slot."""
-
-INACTIVE_STATES = frozenset({"PENDING_ACTIVATION", "SUSPENDED", "PENDING_CLOSURE", "CLOSED"})
-"""An account in any other state is tried: a state AWS adds later must not hide an account."""
 
 SESSION_MARGIN = timedelta(minutes=2)
 
@@ -57,77 +56,58 @@ class Collector:
         `on_outcome` hears of each account once its line is on disk. Raises EvidenceError where the disk fails.
         """
         recorded: set[str] = set()
-        in_flight = asyncio.Semaphore(IN_FLIGHT_ACCOUNTS)
 
-        def note(entry: LedgerEntry) -> None:
+        def note(entry: LedgerEntry, record: CallRecord) -> None:
+            entry = replace(
+                entry,
+                finished=datetime.now(UTC),
+                attempts=record.attempts,
+                throttles=record.throttles,
+                request_ids=tuple(record.request_ids),
+            )
             ledger.append(entry)
             recorded.add(entry.account_id)
             on_outcome(entry)
 
-        async def assess(account: Account) -> None:
+        async def collect_one(account: Account) -> None:
+            record = CallRecord()
+            started = datetime.now(UTC)
             try:
-                note(await self._assess(account))
-            finally:
-                in_flight.release()
+                note(await self._outcome_of(account, started, record), record)
+            except asyncio.CancelledError:
+                note(_interrupted(account, started), record)
+                raise
 
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for account in accounts:
-                    await in_flight.acquire()
-                    tasks.create_task(assess(account))
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
+            await _for_each(accounts, collect_one)
         finally:
             for account in accounts:
                 if account.account_id not in recorded:
-                    note(
-                        LedgerEntry(
-                            account_id=account.account_id, outcome=Outcome.INTERRUPTED, reason="the run was stopped"
-                        )
-                    )
+                    note(_interrupted(account, None), CallRecord())
 
     async def look_up_keys(self, users: Mapping[str, Sequence[str]], on_account: Callable[[], None]) -> None:
         """Store what ListAccessKeys answers for these users (account id → names). A failure here changes no outcome."""
-        in_flight = asyncio.Semaphore(IN_FLIGHT_ACCOUNTS)
 
-        async def look_up(account_id: str, names: Sequence[str]) -> None:
-            try:
-                self._folder.write_keys(account_id, await self._keys_of(account_id, names))
-                on_account()
-            finally:
-                in_flight.release()
+        async def look_up(item: tuple[str, Sequence[str]]) -> None:
+            account_id, names = item
+            self._folder.write_keys(account_id, await self._keys_of(account_id, names))
+            on_account()
 
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for account_id, names in users.items():
-                    await in_flight.acquire()
-                    tasks.create_task(look_up(account_id, names))
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
+        await _for_each(list(users.items()), look_up)
 
-    async def _assess(self, account: Account) -> LedgerEntry:
-        started = datetime.now(UTC)
-        record = CallRecord()
+    async def _outcome_of(self, account: Account, started: datetime, record: CallRecord) -> LedgerEntry:
         entry = LedgerEntry(account_id=account.account_id, outcome=Outcome.ERROR, started=started)
-        if account.state in INACTIVE_STATES:
-            entry = replace(entry, outcome=Outcome.NOT_ACTIVE, reason=f"the account's state is {account.state}")
-        elif account.excluded_by:
-            entry = replace(entry, outcome=Outcome.EXCLUDED, reason=f"excluded by configuration: {account.excluded_by}")
-        else:
-            entry = await self._read(entry, record)
-        return replace(
-            entry,
-            finished=datetime.now(UTC),
-            attempts=record.attempts,
-            throttles=record.throttles,
-            request_ids=tuple(record.request_ids),
-        )
+        if not account.is_active:
+            return replace(entry, outcome=Outcome.NOT_ACTIVE, reason=f"the account's state is {account.state}")
+        if account.excluded_by:
+            return replace(entry, outcome=Outcome.EXCLUDED, reason=f"excluded by configuration: {account.excluded_by}")
+        return await self._read(entry, record)
 
     async def _read(self, entry: LedgerEntry, record: CallRecord) -> LedgerEntry:
         """Enter the account, fetch its report and store it; every way this can fail has its own outcome."""
         session: RoleSession | None = None
         try:
-            async with asyncio.timeout(self._config.scan.account_timeout_seconds):
+            async with asyncio.timeout(self._config.scan.account_timeout_seconds) as record.deadline:
                 session = await self._enter(entry.account_id, record)
                 report = await fetch_report(self._aws, session, record, self._pacing, self._oldest_report)
             self._folder.write_report(entry.account_id, report.content)
@@ -156,7 +136,7 @@ class Collector:
             return replace(entry, outcome=Outcome.REPORT_MALFORMED, reason=str(error))
         except CredauditError as error:
             return replace(entry, reason=str(error))
-        except Exception as error:  # the one place: an account must not take the run with it, nor be lost
+        except Exception as error:  # an account must neither take the run with it nor be lost
             return replace(entry, reason=f"credaudit failed on this account: {type(error).__name__}: {error}")
 
     async def _enter(self, account_id: str, record: CallRecord) -> RoleSession:
@@ -186,7 +166,7 @@ class Collector:
         answers: dict[str, Any] = {}
         refused: str | None = None
         try:
-            async with asyncio.timeout(self._config.scan.account_timeout_seconds):
+            async with asyncio.timeout(self._config.scan.account_timeout_seconds) as record.deadline:
                 session = self._sessions[account_id]
                 if session.expires - datetime.now(UTC) < SESSION_MARGIN:
                     session = await self._enter(account_id, record)
@@ -196,6 +176,8 @@ class Collector:
             refused = f"no answer within {self._config.scan.account_timeout_seconds} s"
         except AwsError as error:
             refused = str(error)
+        except Exception as error:  # as in _read: what is found out later must not take what was found out before
+            refused = f"credaudit failed on this look-up: {type(error).__name__}: {error}"
         for name in names:
             answers.setdefault(name, {"looked_up": datetime.now(UTC), "keys": None, "error": refused})
         return {"attempts": record.attempts, "request_ids": record.request_ids, "users": answers}
@@ -211,6 +193,31 @@ class Collector:
             "keys": [{"key_id": key.key_id, "status": key.status, "created": key.created} for key in keys],
             "error": None,
         }
+
+
+async def _for_each(items: Sequence[Item], work: Callable[[Item], Coroutine[Any, Any, None]]) -> None:
+    """Work on all items at once, IN_FLIGHT_ACCOUNTS of them at most; the first error ends the others and is raised."""
+    in_flight = asyncio.Semaphore(IN_FLIGHT_ACCOUNTS)
+
+    async def work_on(item: Item) -> None:
+        try:
+            await work(item)
+        finally:
+            in_flight.release()
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for item in items:
+                await in_flight.acquire()
+                tasks.create_task(work_on(item))
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+def _interrupted(account: Account, started: datetime | None) -> LedgerEntry:
+    return LedgerEntry(
+        account_id=account.account_id, outcome=Outcome.INTERRUPTED, reason="the run was stopped", started=started
+    )
 
 
 def role_arn(partition: str, account_id: str, role_name: str) -> str:

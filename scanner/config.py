@@ -31,8 +31,8 @@ AccountId = Annotated[str, _matches(r"[0-9]{12}", "must be an account id: 12 dig
 OuReference = Annotated[
     str,
     _matches(
-        r"r-[a-z0-9]{4,32}|ou-[a-z0-9]{4,32}-[a-z0-9]{8,32}|Root(/.+)?",
-        "must be an OU id such as ou-ab12-cdef3456, or a path that begins with Root, such as Root/Prod",
+        r"r-[a-z0-9]{4,32}|ou-[a-z0-9]{4,32}-[a-z0-9]{8,32}|Root(/(\\.|[^/\\])+)*",
+        "must be an OU id such as ou-ab12-cdef3456, or a path such as Root/Prod, without a slash at its end",
     ),
 ]
 Location = tuple[int | str, ...]
@@ -89,7 +89,7 @@ class ScanTable(_Table):
     """[scan]: how many accounts at once, and how long one may take."""
 
     concurrency: int = Field(default=200, ge=1, le=1000)
-    account_timeout_seconds: int = Field(default=600, ge=1, le=43_200)
+    account_timeout_seconds: int = Field(default=600, ge=1, le=3600)
     report_max_age_hours: int = Field(default=24, ge=4, le=8760)
     rates: RatesTable = RatesTable()
 
@@ -122,7 +122,7 @@ class Config(_Table):
 
 
 def load_config(path: Path | None, flags: dict[str, dict[str, Any]] | None = None) -> Config:
-    """Read `path` (None: defaults only) and lay the flags over it; raise ConfigError for the first thing wrong."""
+    """Read `path` (None: defaults only) and lay the flags over it; raise ConfigError for all that is wrong."""
     values: dict[str, Any] = {}
     source = "the flags"
     _validate(flags or {}, source)
@@ -141,7 +141,7 @@ def load_config(path: Path | None, flags: dict[str, dict[str, Any]] | None = Non
         if isinstance(base, dict):
             base.update(settings)
     config = _validate(values, source)
-    _check_overlap(config, source)
+    _check_together(config, source)
     return config
 
 
@@ -152,7 +152,7 @@ def _validate(values: dict[str, Any], source: str) -> Config:
         raise ConfigError("\n".join(f"{source}: {_explain(detail)}" for detail in error.errors())) from None
 
 
-def _check_overlap(config: Config, source: str) -> None:
+def _check_together(config: Config, source: str) -> None:
     scope = config.organization
     for kind, both in (
         ("account", set(scope.include_accounts) & set(scope.exclude_accounts)),
@@ -160,6 +160,12 @@ def _check_overlap(config: Config, source: str) -> None:
     ):
         if both:
             raise ConfigError(f"{source}: [organization]: {kind} {min(both)} is both included and excluded")
+    timeout, session = config.scan.account_timeout_seconds, config.access.session_duration_seconds
+    if timeout > session:
+        raise ConfigError(
+            f"{source}: scan.account_timeout_seconds ({timeout}) is longer than "
+            f"access.session_duration_seconds ({session})"
+        )
 
 
 def _explain(detail: ErrorDetails) -> str:

@@ -67,6 +67,7 @@ async def fetch_report(
 
     A report that is gone, or was generated before `oldest`, is generated anew: AWS reuses one for four hours only.
     """
+    wait = pacing.first_wait()
     while True:
         ready = await _generate(aws, session, record)
         try:
@@ -75,7 +76,8 @@ async def fetch_report(
                 return report
         except ReportMissing:
             pass
-        await asyncio.sleep(pacing.first_wait())
+        await asyncio.sleep(wait)
+        wait = min(WAIT_CAP_SECONDS, wait * 2)
 
 
 async def _generate(aws: Aws, session: RoleSession, record: CallRecord) -> bool:

@@ -108,7 +108,9 @@ def evaluate(
         verdict = _verdicts(check, frame, limits, as_of)
         due = check.due(frame, limits).where(verdict.ne(""))
         credentials[f"verdict:{check.id}"] = verdict
-        credentials["due_on"] = credentials["due_on"].fillna(due)
+        credentials["due_on"] = (
+            credentials["due_on"].where(credentials["due_on"] <= due, due).fillna(credentials["due_on"])
+        )
         failing = verdict.eq(Verdict.FAIL)
         separator = np.where(credentials.loc[failing, "failed_checks"].eq(""), "", " ")
         credentials.loc[failing, "failed_checks"] += separator + check.id

@@ -37,11 +37,13 @@ def lock_runs(runs_dir: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise EvidenceError(
                 f"another run is writing to {runs_dir}",
                 "Wait until it has finished, or give this one a folder of its own with --runs-dir.",
             ) from None
+        except OSError as error:
+            raise _cannot_write(runs_dir, error) from None
         yield
     finally:
         os.close(descriptor)
@@ -76,7 +78,7 @@ class RunFolder:
 
     def write_run(self, run: Run) -> None:
         """run.json, at the start of the run and again at its end."""
-        content = asdict(run)
+        content = asdict(run) | {"complete": run.is_complete}
         content["limits"] = {
             name: int(value.total_seconds())
             for name, value in ((f.name, getattr(run.limits, f.name)) for f in fields(run.limits))
@@ -130,6 +132,7 @@ class RunFolder:
     def read_run(self) -> Run:
         """run.json as the Run it was written from."""
         raw = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        del raw["complete"]
         for key in ("as_of", "started", "finished"):
             raw[key] = _moment(raw[key])
         raw["caller"] = Caller(**raw["caller"])

@@ -70,6 +70,11 @@ class Account:
     excluded_by: str = ""
     """The configuration rule that leaves this account out; empty where it is in scope."""
 
+    @property
+    def is_active(self) -> bool:
+        """Whether a role could be assumed in it. A state that AWS adds later counts as active: it must not hide one."""
+        return self.state not in ("PENDING_ACTIVATION", "SUSPENDED", "PENDING_CLOSURE", "CLOSED")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:

@@ -156,7 +156,7 @@ async def walk_tree(aws: Aws, record: CallRecord, *, required: bool) -> Tree:
                 for ou in page["OrganizationalUnits"]:
                     name = ou["Name"].replace("/", r"\/")
                     waiting.append((ou["Id"], Place(f"{place.ou_path}/{name}", (*place.ou_ids, ou["Id"]))))
-    except AwsError as error:
+    except (AwsError, OrganizationError) as error:
         if required:
             raise OrganizationError(
                 f"[organization] names OUs, and the OU tree could not be read: {error}",
@@ -186,11 +186,7 @@ def excluded_by(account: Account, scope: OrganizationTable) -> str:
 
 
 def _stands_under(account: Account, reference: str) -> bool:
-    return (
-        reference in account.ou_ids
-        or account.ou_path == reference
-        or account.ou_path.startswith(reference.rstrip("/") + "/")
-    )
+    return reference in account.ou_ids or account.ou_path == reference or account.ou_path.startswith(f"{reference}/")
 
 
 def _check_scope(accounts: list[Account], scope: OrganizationTable) -> list[str]:
@@ -208,7 +204,7 @@ def _check_scope(accounts: list[Account], scope: OrganizationTable) -> list[str]
     unmatched = [f"{key}: {reference} matches no account" for key, reference, matches in references if not matches]
     if missing := [text for text in unmatched if text.startswith("include")]:
         raise OrganizationError(f"[organization] {missing[0]} of this organization", "Check config.toml.")
-    if not any(account.state == "ACTIVE" and not account.excluded_by for account in accounts):
+    if not any(account.is_active and not account.excluded_by for account in accounts):
         raise OrganizationError(
             "no active account is in scope, so there is nothing to audit", "Check [organization] in config.toml."
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import platform
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -16,25 +17,34 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from scanner import __version__
-from scanner.aws import LISTING_SESSION_SECONDS, SESSION_POLICY, Aws, CallRecord
+from scanner.aws import LISTING_POLICY, LISTING_SESSION_SECONDS, SESSION_POLICY, Aws, CallRecord
 from scanner.checks import CATALOGUE
 from scanner.collect import Access, Collector
-from scanner.config import Config
+from scanner.config import Config, OrganizationTable
 from scanner.errors import AwsError, OrganizationError
 from scanner.evaluate import assess, read_frame, users_to_look_up
 from scanner.evidence import RunFolder, run_id
-from scanner.models import Assessment, Caller, LedgerEntry, Run
+from scanner.models import Account, Assessment, Caller, LedgerEntry, Run
 from scanner.organization import Organization, Population, Tree, describe_organization, list_accounts, select, walk_tree
 
 Result = TypeVar("Result")
 
-AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "api.aws", "c2s.ic.gov", "sc2s.sgov.gov")
+AWS_DOMAINS = (
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "api.aws",
+    "c2s.ic.gov",
+    "sc2s.sgov.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+)
 
 
 class Watcher(Protocol):
     """Whoever shows how far the scan is."""
 
-    def begins(self, run: Run, folder: Path, accounts: int) -> None:
+    def begins(self, run: Run, accounts: int) -> None:
         """The organization is known; its accounts are about to be read."""
 
     def had_outcome(self, entry: LedgerEntry) -> None:
@@ -47,54 +57,77 @@ class Watcher(Protocol):
         """The key ids of one account are known."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The accounts as listed, and the tree that may still be walked."""
+
+    listed: dict[str, Account]
+    walking: asyncio.Task[Tree]
+    scope: OrganizationTable
+    record: CallRecord
+
+    async def population(self, *, with_tree: bool) -> Population:
+        """Who is in the organization; with the tree, once it is walked, where they stand in it too."""
+        return select(self.listed, await self.walking if with_tree else None, self.scope)
+
+    def population_so_far(self) -> Population:
+        """The same for a run that was stopped: with the tree if it was finished by then."""
+        walked = self.walking.done() and not self.walking.cancelled() and not self.walking.exception()
+        tree = self.walking.result() if walked else Tree({}, {}, "the run was stopped before")
+        return select(self.listed, tree, self.scope)
+
+
 async def scan(config: Config, *, started: datetime, as_of: datetime, watcher: Watcher) -> tuple[RunFolder, Assessment]:
     """Collect the evidence of one run and evaluate it.
 
     SIGINT and SIGTERM end the collecting, not the run: what there is is evaluated, and `run.interrupted` says so.
+    Raises CallerError, OrganizationError or EvidenceError where there can be no run.
     """
     record = CallRecord()
-    scope = config.organization
-    names_ous = bool(scope.include_ous or scope.exclude_ous)
+    names_ous = bool(config.organization.include_ous or config.organization.exclude_ous)
     async with Aws(config) as aws, AsyncExitStack() as at_end:
         caller = await aws.identify_caller(record)
         await _enter_listing_role(aws, config, record, started)
         organization = await describe_organization(aws, record)
         walking = asyncio.create_task(walk_tree(aws, record, required=names_ous))
         at_end.push_async_callback(_cancel, walking)
-        listed = await list_accounts(aws, record)
-        population = select(listed, await walking if names_ous else None, scope)
+        listing = _Listing(await list_accounts(aws, record), walking, config.organization, record)
+        population = await listing.population(with_tree=names_ous)
 
         run = _new_run(config, aws, caller, organization, started, as_of)
         folder = RunFolder.create(Path(config.output.runs_dir), run.run_id)
         folder.write_run(run)
         folder.write_population(population.accounts, record.request_ids)
-        watcher.begins(run, folder.path, len(population.accounts))
+        watcher.begins(run, len(population.accounts))
         collector = Collector(aws, folder, config, Access(caller, run.session_name, started))
-
-        async def collect() -> Population:
-            """The accounts listed, and then those that only the tree shows, if there are any."""
-            with folder.open_ledger() as ledger:
-                await collector.collect(population.accounts, ledger, watcher.had_outcome)
-                complete = select(listed, await walking, scope)
-                late = [account for account in complete.accounts if account.account_id not in listed]
-                await collector.collect(late, ledger, watcher.had_outcome)
-            return complete
-
-        is_finished = False
+        interrupted = False
         try:
-            population = await _until_signal(collect())
-            frame = _record_population(folder, population, record)
-            if users := users_to_look_up(frame, CATALOGUE, run.limits, run.as_of):
-                watcher.looks_up_keys(len(users))
-                await _until_signal(collector.look_up_keys(users, watcher.looked_up))
-            is_finished = True
+            population, frame = await _until_signal(_collect(collector, folder, run, listing, population, watcher))
         except _Stopped:
-            if not population.has_places:
-                population = select(listed, Tree({}, {}, "the run was interrupted"), scope)
-            frame = _record_population(folder, population, record)
+            interrupted = True
+            population = listing.population_so_far()
+            folder.write_population(population.accounts, record.request_ids)
+            frame = read_frame(folder)
     notes = (*population.notes, *_foreign_endpoints(run.endpoints))
     finished = datetime.now(UTC).replace(microsecond=0)
-    return folder, assess(folder, replace(run, finished=finished, interrupted=not is_finished, notes=notes), frame)
+    return folder, assess(folder, replace(run, finished=finished, interrupted=interrupted, notes=notes), frame)
+
+
+async def _collect(
+    collector: Collector, folder: RunFolder, run: Run, listing: _Listing, population: Population, watcher: Watcher
+) -> tuple[Population, pd.DataFrame]:
+    """The reports of all accounts, then the key ids of those users whose keys do not pass."""
+    with folder.open_ledger() as ledger:
+        await collector.collect(population.accounts, ledger, watcher.had_outcome)
+        population = await listing.population(with_tree=True)
+        late = [account for account in population.accounts if account.account_id not in listing.listed]
+        await collector.collect(late, ledger, watcher.had_outcome)
+    folder.write_population(population.accounts, listing.record.request_ids)
+    frame = read_frame(folder)
+    if users := users_to_look_up(frame, CATALOGUE, run.limits, run.as_of):
+        watcher.looks_up_keys(len(users))
+        await collector.look_up_keys(users, watcher.looked_up)
+    return population, frame
 
 
 def _new_run(
@@ -131,6 +164,7 @@ async def _enter_listing_role(aws: Aws, config: Config, record: CallRecord, star
             record,
             session_name=f"credaudit-{started:%Y%m%dT%H%M%SZ}",
             duration_seconds=LISTING_SESSION_SECONDS,
+            Policy=json.dumps(LISTING_POLICY, separators=(",", ":")),
         )
     except AwsError as error:
         raise OrganizationError(
@@ -145,12 +179,6 @@ def _foreign_endpoints(endpoints: dict[str, str]) -> list[str]:
     hosts = {urlsplit(url).hostname or url for url in endpoints.values()}
     foreign = sorted(host for host in hosts if not any(host.endswith(f".{domain}") for domain in AWS_DOMAINS))
     return [f"Requests went to {', '.join(foreign)}, which is not AWS's domain."] if foreign else []
-
-
-def _record_population(folder: RunFolder, population: Population, record: CallRecord) -> pd.DataFrame:
-    """Write the population with its places, and read the evidence by it."""
-    folder.write_population(population.accounts, record.request_ids)
-    return read_frame(folder)
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -84,7 +83,7 @@ class Terminal:
             yield
         self._progress = None
 
-    def begins(self, run: Run, folder: Path, accounts: int) -> None:
+    def begins(self, run: Run, accounts: int) -> None:
         """The organization is known."""
         self._total = accounts
         self._started = time.monotonic()

@@ -76,15 +76,13 @@ def test_every_modelled_error_of_the_actions_used_is_mapped() -> None:
         (ResponseParserError("half an answer"), errors.Unreachable),
         (ConnectionResetError(), errors.Unreachable),
         (boto.NoCredentialsError(), errors.CredentialsRefused),
+        (boto.UnauthorizedSSOTokenError(), errors.CredentialsRefused),
+        (boto.SSOTokenLoadError(error_msg="x"), errors.CredentialsRefused),
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, Exception) else None,
 )
 def test_errors_of_the_library_become_ours(error: Exception, expected: type[errors.AwsError]) -> None:
     assert type(map_error("iam:GetCredentialReport", error)) is expected
-
-
-def test_an_error_that_is_not_of_aws_is_a_defect_and_stays_itself() -> None:
-    assert map_error("iam:GetCredentialReport", KeyError("x")) is None
 
 
 def test_only_the_first_line_of_a_message_is_kept() -> None:

@@ -116,7 +116,7 @@ BOUNDS = [
     ("limits.access_key_max_age_days", 0, 3650),
     ("access.session_duration_seconds", 900, 43_200),
     ("scan.concurrency", 1, 1000),
-    ("scan.account_timeout_seconds", 1, 43_200),
+    ("scan.account_timeout_seconds", 1, 3600),
     ("scan.report_max_age_hours", 4, 8760),
     ("scan.rates.list_accounts", 1, 10_000),
     ("scan.rates.organizations", 1, 10_000),
@@ -258,13 +258,26 @@ def test_an_account_id_written_as_a_number(config_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["Prod", "/Root/Prod", "root/Prod", "Root/", "ou-ab12", "ou-ab12-short", "r-1", "RootX", ""]
+    "value",
+    [
+        "Prod",
+        "/Root/Prod",
+        "root/Prod",
+        "Root/",
+        "Root/Prod/",
+        "Root//Prod",
+        "ou-ab12",
+        "ou-ab12-short",
+        "r-1",
+        "RootX",
+        "",
+    ],
 )
 def test_an_ou_that_is_none(config_file: Path, value: str) -> None:
     message = refusal(config_file, f'[organization]\ninclude_ous = ["{value}"]')
     assert message == (
         "organization.include_ous[1]: must be an OU id such as ou-ab12-cdef3456, "
-        f"or a path that begins with Root, such as Root/Prod (got '{value}')"
+        f"or a path such as Root/Prod, without a slash at its end (got '{value}')"
     )
 
 
@@ -342,3 +355,13 @@ def test_a_file_that_is_not_utf8(config_file: Path) -> None:
     config_file.write_bytes(b'[access]\nprofile = "\xe9"\n')
     with pytest.raises(ConfigError, match="cannot be read: UnicodeDecodeError"):
         load_config(config_file)
+
+
+def test_a_deadline_longer_than_the_session_is_refused(config_file: Path) -> None:
+    message = refusal(config_file, "[access]\nsession_duration_seconds = 900\n[scan]\naccount_timeout_seconds = 1000")
+    assert "scan.account_timeout_seconds (1000) is longer than access.session_duration_seconds (900)" in message
+
+
+def test_an_ou_with_a_slash_in_its_name_can_be_named(config_file: Path) -> None:
+    config = load(config_file, "[organization]\ninclude_ous = ['Root/A\\/B']")
+    assert config.organization.include_ous == ["Root/A\\/B"]

@@ -43,7 +43,7 @@ class Silent:
     def __init__(self) -> None:
         self.entries: list[LedgerEntry] = []
 
-    def begins(self, run: Run, folder: Path, accounts: int) -> None: ...
+    def begins(self, run: Run, accounts: int) -> None: ...
 
     def had_outcome(self, entry: LedgerEntry) -> None:
         self.entries.append(entry)
@@ -218,10 +218,14 @@ def test_an_organization_that_the_caller_may_not_list_is_listed_through_the_hop_
     organization = small(caller_may_list=False)
     reader = f"arn:aws:iam::{organization.management_account_id}:role/OrganizationReader"
 
-    _, assessment = scanned(Simulator(organization), organization={"role_arn": reader})
+    simulator = Simulator(organization)
+    _, assessment = scanned(simulator, organization={"role_arn": reader})
 
     assert set(outcomes(assessment).values()) == {"scanned"}
     assert assessment.run.organization_role_arn == reader
+    hop = next(r.parameters for r in simulator.requests if r.parameters.get("RoleArn") == reader)
+    allowed = json.loads(hop["Policy"])["Statement"][0]["Action"]
+    assert allowed == [action for action in CALLER_ACTIONS if action.startswith("organizations:")]
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
@@ -318,3 +322,12 @@ def test_a_report_that_expires_before_it_is_fetched_is_generated_anew(scanned: A
     assert answers["GetCredentialReport", 410] == 2
     assert answers["GenerateCredentialReport", 200] == 4
     assert answers["GetCredentialReport", 200] == 2
+
+
+def test_an_account_does_not_time_out_while_it_waits_for_its_turn(scanned: Any) -> None:
+    # 30 accounts need 60 requests to IAM: 6 s at ten a second, and no account may take more than 4.
+    _, assessment = scanned(
+        Simulator(small(30)), scan={"rates": FAST_LISTING | {"iam": 10}, "account_timeout_seconds": 4}
+    )
+
+    assert set(outcomes(assessment).values()) == {"scanned"}
