@@ -1,4 +1,6 @@
-"""The plain script that credaudit is measured against: boto3 in a pool of threads. No evidence, no reports, no retries.
+"""The plain script that credaudit is measured against: boto3 in a pool of threads. No evidence, no reports.
+
+boto3 retries as it does by default.
 
 `sessions` makes a boto3 session for each account, as boto3's documentation asks of threads and most such scripts do;
 `clients` makes only a client for each account, from one session behind a lock.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.table import CREDENTIAL_COLUMNS, DATE_COLUMNS, FORMULA_TRIGGERS, safe_text
+from reports.table import DATE_COLUMNS, FORMULA_TRIGGERS, safe_text
 from scanner.models import Assessment
 
 MULTI_LINE_COLUMNS = frozenset({"fix", "undo"})
@@ -16,9 +16,10 @@ MULTI_LINE_COLUMNS = frozenset({"fix", "undo"})
 
 def tables(assessment: Assessment) -> dict[str, pd.DataFrame]:
     """File name → its frame, with exactly the columns it is written with."""
+    columns = [name for name in assessment.credentials.columns if not name.startswith("verdict:")]
     return {
         "findings.csv": assessment.findings,
-        "credentials.csv": assessment.credentials[list(CREDENTIAL_COLUMNS)],
+        "credentials.csv": assessment.credentials[columns],
         "accounts.csv": assessment.accounts,
     }
 

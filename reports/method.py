@@ -81,13 +81,14 @@ VERIFY = (
     ),
     (
         "AWS's own log",
-        "ledger.jsonl holds the request ids of the requests sent for each account. CloudTrail of that account has the"
-        " same ids, under the role and session name above.",
+        "CloudTrail of each account shows this run under the session name above, with the request ids that stand in"
+        " ledger.jsonl and, for the look-up of key ids, in evidence/ACCOUNT.keys.json. Those of AssumeRole, and of the"
+        " caller's own account, are in the caller's CloudTrail.",
     ),
     (
         "Completeness",
-        "evidence/organization.json is the list of accounts as AWS Organizations returned it; each stands on Accounts"
-        " with its outcome, and Summary reconciles them.",
+        "evidence/organization.json holds every account that AWS Organizations listed, with its place in the tree;"
+        " each stands on Accounts with its outcome, and Summary reconciles them.",
     ),
     (
         "Counts",

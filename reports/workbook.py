@@ -18,7 +18,7 @@ from reports.sheets import Column, Kind, Table, Value, days, moments, numbers, s
 from reports.summary import Tables, verdict_column, write_summary
 from scanner.models import Assessment, CheckSummary, Outcome, Verdict
 
-ACCESS_KEYS = ("access_key_1", "access_key_2")
+ACCESS_KEYS = ("access_key_1", "access_key_2", "additional_credentials")
 BAD_VERDICTS = frozenset({str(Verdict.FAIL), str(Verdict.UNKNOWN)})
 GAPS = frozenset(str(outcome) for outcome in Outcome if outcome.is_gap)
 

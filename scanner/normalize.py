@@ -20,8 +20,10 @@ from scanner.errors import MalformedReport
 from scanner.models import Account, LedgerEntry
 
 ROOT_USER = "<root_account>"
-CREDENTIALS = ("password", "access_key_1", "access_key_2", "cert_1", "cert_2")
-ACCESS_KEYS = ("access_key_1", "access_key_2")
+MORE = "additional_credentials"
+CREDENTIALS = ("password", "access_key_1", "access_key_2", "cert_1", "cert_2", MORE)
+ACCESS_KEYS = ("access_key_1", "access_key_2", MORE)
+"""Credentials that are, or may be, access keys. MORE stands for those that AWS says a user has and does not show."""
 
 FRAME_COLUMNS = (
     "account_id",
@@ -84,7 +86,10 @@ SLOTS = (
     _key_slot(2),
     Slot("cert_1", "cert_1_active", "cert_1_last_rotated"),
     Slot("cert_2", "cert_2_active", "cert_2_last_rotated"),
+    Slot(MORE, "additional_credentials_info", "additional_credentials_info"),
 )
+NO_MORE = ("", "n/a", "0", "false", "no_information", "not_supported")
+"""What additional_credentials_info may say of a user who has none; AWS documents the column, not these words."""
 USER_COLUMNS = ("user", "arn", "user_creation_time", "mfa_active")
 READ_COLUMNS = USER_COLUMNS + tuple(
     column
@@ -95,7 +100,7 @@ READ_COLUMNS = USER_COLUMNS + tuple(
 REQUIRED_COLUMNS = (
     "user",
     "arn",
-    *(column for slot in SLOTS if slot.credential in ACCESS_KEYS for column in (slot.active, slot.last_rotated)),
+    *(column for slot in SLOTS[1:3] for column in (slot.active, slot.last_rotated)),
 )
 ABSENT = "\0absent"
 """Stands for a value of a column that this report does not have; a report with a NUL in it is refused."""
@@ -198,6 +203,8 @@ def _credential_rows(users: pd.DataFrame, slot: Slot, created: pd.Series, mfa: p
     active, rotated = users[slot.active], users[slot.last_rotated]
     if slot.credential == "password":
         in_use = pd.Series(True, index=users.index)
+    elif slot.credential == MORE:
+        in_use = active.ne(ABSENT) & ~active.str.strip().str.lower().isin(NO_MORE)
     else:
         empty = active.str.lower().eq("false") & rotated.eq("N/A")
         in_use = ~empty & active.ne(ABSENT)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from scanner.checks.model import Check
 from scanner.models import Control, Limits, Severity
-from scanner.normalize import ACCESS_KEYS
+from scanner.normalize import ACCESS_KEYS, MORE
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """A date may lie this far after both `as_of` and the report's own time; further, it is no date to judge by."""
@@ -45,7 +45,9 @@ def _due(frame: pd.DataFrame, limits: Limits) -> pd.Series:
 
 def _reason(row: Any, limits: Limits, as_of: datetime) -> str:
     limit = limits.access_key_max_age
-    if pd.isna(row.active):
+    if row.credential == MORE:
+        reason = "the report says that the user has more credentials than it shows, and they may be access keys"
+    elif pd.isna(row.active):
         reason = "the report does not say whether the key is active"
     elif pd.isna(row.last_rotated):
         reason = "the key is active and the report gives no readable date for it"

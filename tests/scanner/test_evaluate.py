@@ -36,7 +36,7 @@ from scanner.evaluate import (
 )
 from scanner.evidence import RunFolder
 from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run, Severity, Verdict
-from scanner.normalize import RawReport, join_keys, normalize
+from scanner.normalize import ACCESS_KEYS, RawReport, join_keys, normalize
 
 REPORTS = Path(__file__).parents[1] / "data" / "credential_reports"
 ACCOUNT_ID = "111122223333"
@@ -195,7 +195,7 @@ def limits(days: int = 90) -> Limits:
 
 def verdict_lines(credentials: pd.DataFrame) -> list[dict[str, str]]:
     """The access keys of a frame as NAME.expected.csv writes them."""
-    keys = credentials[credentials["credential"].astype(str).str.startswith("access_key")]
+    keys = credentials[credentials["credential"].isin(ACCESS_KEYS)]
     return [
         {
             "user": row["user"],
