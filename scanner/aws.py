@@ -21,30 +21,18 @@ from typing import Any, Self
 
 import aioboto3
 import aiobotocore.session
-import aiohttp
 import botocore.exceptions as boto
 from aiobotocore.credentials import AioCredentials
 from asyncio_throttle.throttler import Throttler
 from botocore import xform_name
 from botocore.config import Config as BotoConfig
 from botocore.credentials import ReadOnlyCredentials
-from botocore.parsers import ResponseParserError
 from botocore.utils import parse_timestamp as parse_any_timestamp
 
 from scanner import __version__
+from scanner.aws_errors import LIBRARY_ERRORS, first_line, map_error
 from scanner.config import Config
-from scanner.errors import (
-    AccessDenied,
-    AwsError,
-    CallerError,
-    CredentialsRefused,
-    NoOrganization,
-    NotFound,
-    ReportMissing,
-    ReportNotReady,
-    Throttled,
-    Unreachable,
-)
+from scanner.errors import AwsError, CallerError, CredentialsRefused, Throttled, Unreachable
 from scanner.models import Caller
 
 MEMBER_ACTIONS = ("iam:GenerateCredentialReport", "iam:GetCredentialReport", "iam:ListAccessKeys")
@@ -71,63 +59,6 @@ SESSION_POLICY = _policy(MEMBER_ACTIONS)
 
 LISTING_POLICY = _policy(action for action in CALLER_ACTIONS if action.startswith("organizations:"))
 """Goes with the AssumeRole of the hop role."""
-
-ERROR_CLASSES: dict[str, type[AwsError]] = {
-    "AccessDenied": AccessDenied,
-    "AccessDeniedException": AccessDenied,
-    "UnauthorizedOperation": AccessDenied,
-    "OptInRequired": AccessDenied,
-    "RegionDisabledException": AccessDenied,
-    "AccountNotRegisteredException": AccessDenied,
-    "AWSOrganizationsNotInUseException": NoOrganization,
-    "ExpiredToken": CredentialsRefused,
-    "ExpiredTokenException": CredentialsRefused,
-    "IncompleteSignature": CredentialsRefused,
-    "InvalidClientTokenId": CredentialsRefused,
-    "InvalidSignatureException": CredentialsRefused,
-    "MissingAuthenticationToken": CredentialsRefused,
-    "RequestExpired": CredentialsRefused,
-    "SignatureDoesNotMatch": CredentialsRefused,
-    "UnrecognizedClientException": CredentialsRefused,
-    "NoSuchEntity": NotFound,
-    "ReportInProgress": ReportNotReady,
-    "ReportExpired": ReportMissing,
-    "ReportNotPresent": ReportMissing,
-    "BandwidthLimitExceeded": Throttled,
-    "LimitExceeded": Throttled,  # of GenerateCredentialReport; no botocore retry mode knows it
-    "LimitExceededException": Throttled,
-    "PriorRequestNotComplete": Throttled,
-    "RequestLimitExceeded": Throttled,
-    "RequestThrottled": Throttled,
-    "RequestThrottledException": Throttled,
-    "SlowDown": Throttled,
-    "ThrottledException": Throttled,
-    "Throttling": Throttled,
-    "ThrottlingException": Throttled,
-    "TooManyRequestsException": Throttled,
-    "ConcurrentModificationException": Unreachable,
-    "InternalError": Unreachable,
-    "InternalFailure": Unreachable,
-    "RequestTimeout": Unreachable,
-    "RequestTimeoutException": Unreachable,
-    "ServiceException": Unreachable,
-    "ServiceFailure": Unreachable,
-    "ServiceUnavailable": Unreachable,
-}
-"""Code on the wire (IAM's have no `Exception` suffix) → our class. Any other with a 5xx status is Unreachable."""
-
-CREDENTIAL_ERRORS = (boto.NoCredentialsError, boto.CredentialRetrievalError, boto.TokenRetrievalError, boto.SSOError)
-NETWORK_ERRORS = (
-    boto.HTTPClientError,
-    boto.ConnectionError,
-    boto.ResponseStreamingError,
-    ResponseParserError,
-    aiohttp.ClientError,
-    TimeoutError,
-    ConnectionError,
-)
-
-LIBRARY_ERRORS = (boto.ClientError, boto.BotoCoreError, *NETWORK_ERRORS)
 
 RETRIED = (Throttled, Unreachable)
 TRIES = 8
@@ -389,31 +320,10 @@ class Aws:
         )
 
 
-def map_error(action: str, error: Exception) -> AwsError:
-    """Our class for one of LIBRARY_ERRORS: what AWS answered, what the network did, or what the credentials lack."""
-    if isinstance(error, boto.ClientError):
-        code = str(error.response.get("Error", {}).get("Code", "Unknown"))
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        fallback = Unreachable if status >= 500 else AwsError
-        message = str(error.response.get("Error", {}).get("Message", ""))
-        return ERROR_CLASSES.get(code, fallback)(action, code, _first_line(message))
-    if isinstance(error, CREDENTIAL_ERRORS):
-        return CredentialsRefused(action, type(error).__name__, _first_line(str(error)))
-    if isinstance(error, NETWORK_ERRORS):
-        return Unreachable(action, type(error).__name__, "")
-    return AwsError(action, type(error).__name__, _first_line(str(error)))
-
-
 def _advice_on_credentials(code: str) -> str:
     if "SSO" in code or code.startswith(("Expired", "Token", "Unauthorized")):
         return "They have expired, or you are not signed in: `aws sso login`, or fetch new ones."
     return "Check the access key, the profile, and this machine's clock."
-
-
-def _first_line(message: str) -> str:
-    """The first line only: SignatureDoesNotMatch goes on with the canonical request, session token included."""
-    lines = message.splitlines()
-    return lines[0][:500] if lines else ""
 
 
 def _note_request(record: CallRecord, answer: dict[str, Any] | None) -> None:
@@ -443,8 +353,8 @@ def parse_timestamp(value: Any) -> datetime:
 
 def _no_credentials(error: Exception | None) -> CallerError:
     if isinstance(error, boto.ProfileNotFound):
-        return CallerError(_first_line(str(error)), "`aws configure list-profiles` shows the profiles there are.")
-    what = f": {type(error).__name__}: {_first_line(str(error))}" if error else ""
+        return CallerError(first_line(str(error)), "`aws configure list-profiles` shows the profiles there are.")
+    what = f": {type(error).__name__}: {first_line(str(error))}" if error else ""
     return CallerError(
         f"no AWS credentials found{what}",
         "Sign in (`aws sso login`), set AWS_PROFILE, or set [access] profile in config.toml.",

@@ -1,4 +1,4 @@
-"""Frame × checks → verdicts and findings. Pure: same evidence, limits and `as_of`, same result."""
+"""Frame × checks → verdicts and findings: same evidence, limits and `as_of`, same result. Asks no clock and no AWS."""
 
 from __future__ import annotations
 

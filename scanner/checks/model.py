@@ -11,7 +11,7 @@ import pandas as pd
 
 from scanner.models import Control, Limits, Severity
 
-type_of_row = Any
+Row = Any
 """A row of the credentials frame, as `itertuples` gives it."""
 
 
@@ -31,9 +31,9 @@ class Check:
     """frame, limits, as_of → nullable boolean: True fails, False passes, NA is UNKNOWN."""
     due: Callable[[pd.DataFrame, Limits], pd.Series]
     """frame, limits → the moment each credential became or becomes due, UTC; NaT where it never does."""
-    reason: Callable[[type_of_row, Limits, datetime], str]
+    reason: Callable[[Row, Limits, datetime], str]
     """Why this row does not pass, for its reader."""
-    fix: Callable[[type_of_row], str]
+    fix: Callable[[Row], str]
     """The exact commands that mend this row."""
-    undo: Callable[[type_of_row], str]
+    undo: Callable[[Row], str]
     """The exact commands that take the fix back."""

@@ -15,14 +15,13 @@ from botocore.parsers import ResponseParserError
 from scanner import errors
 from scanner.aws import (
     CALLER_ACTIONS,
-    ERROR_CLASSES,
     MEMBER_ACTIONS,
     Aws,
     CallRecord,
     RoleSession,
-    map_error,
     parse_timestamp,
 )
+from scanner.aws_errors import ERROR_CLASSES, map_error
 from scanner.config import Config
 
 WRONG_REQUEST = {
