@@ -197,16 +197,18 @@ class Aws:
 
     async def _open_clients(self) -> None:
         try:
-            caller_session = _session(self._config.access.profile)
-            caller = await caller_session._session.get_credentials()
+            caller_core = _core_session(self._config.access.profile)
+            caller_session = aioboto3.Session(botocore_session=caller_core)
+            caller = await caller_core.get_credentials()
         except boto.BotoCoreError as error:
             raise _no_credentials(error) from None
         if caller is None:
             raise _no_credentials(None)
         # AWS_REGION is what the CLI, Lambda and the other SDKs heed first; this one knows AWS_DEFAULT_REGION only.
         region = os.environ.get("AWS_REGION") or caller_session.region_name or DEFAULT_REGION
-        member_session = _session(self._config.access.profile)
-        member_session._session.register_component("credential_provider", _TaskCredentialProvider(caller))
+        member_core = _core_session(self._config.access.profile)
+        member_core.register_component("credential_provider", _TaskCredentialProvider(caller))
+        member_session = aioboto3.Session(botocore_session=member_core)
         self._caller_session = caller_session
         self._region = region
         for service, session in (("sts", caller_session), ("organizations", caller_session), ("iam", member_session)):
@@ -266,13 +268,13 @@ class Aws:
     ) -> dict[str, Any]:
         service, operation = action.split(":")
         rate = self._list_accounts_rate if operation == "ListAccounts" else self._rates[service]
+        if service == "iam":
+            assert session is not None, "an IAM request must say whose credentials sign it"
+            _signing_session.set(session)  # seen by this account's task alone, however long it waits
         with record.off_the_clock():
             await rate.wait()
             await self._slots.acquire()
         try:
-            if service == "iam":
-                assert session is not None, "an IAM request must say whose credentials sign it"
-                _signing_session.set(session)  # seen by this account's task alone
             record.attempts += 1
             answer: dict[str, Any] = await getattr(self._clients[service], xform_name(operation))(**parameters)
         except LIBRARY_ERRORS as error:
@@ -332,12 +334,12 @@ def _note_request(record: CallRecord, answer: dict[str, Any] | None) -> None:
         record.request_ids.append(request_id)
 
 
-def _session(profile: str) -> aioboto3.Session:
+def _core_session(profile: str) -> aiobotocore.session.AioSession:
     core = aiobotocore.session.get_session()
     if profile:
         core.set_config_variable("profile", profile)
     core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_timestamp)
-    return aioboto3.Session(botocore_session=core)
+    return core
 
 
 def parse_timestamp(value: Any) -> datetime:
