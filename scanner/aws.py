@@ -225,7 +225,13 @@ class Aws:
             user_agent=f"credaudit/{__version__} aioboto3",
         )
         client = session.client(service, region_name=self._region, config=settings, **credentials)
-        return await self._stack.enter_async_context(client)
+        try:
+            return await self._stack.enter_async_context(client)
+        except (boto.BotoCoreError, ValueError) as error:
+            raise CallerError(
+                f"no client for {service} can be made: {first_line(str(error))}",
+                "Check the region, AWS_ENDPOINT_URL, and what else AWS_* variables and the AWS configuration set.",
+            ) from None
 
     async def use_organization_role(self, session: RoleSession) -> None:
         """List the organization with these credentials (the hop role's) from now on."""

@@ -147,6 +147,33 @@ def test_an_endpoint_that_does_not_answer(start: Any) -> None:
     assert "AWS_ENDPOINT_URL" in err
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"AWS_ENDPOINT_URL": "notaurl"}, "Invalid endpoint: notaurl"),
+        ({"AWS_DEFAULT_REGION": "bad!!"}, "'bad!!' doesn't match"),
+        ({"AWS_CONFIG_FILE": COMMAND}, "Unable to parse config file"),
+    ],
+    ids=["endpoint", "region", "configuration"],
+)
+def test_aws_settings_that_make_no_sense(start: Any, setting: dict[str, str], said: str) -> None:
+    environment = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"} | setting
+    code, out, err = finish(start(environment.pop("AWS_ENDPOINT_URL"), **environment))
+    assert (code, out) == (1, "")
+    assert said in err
+
+
+def test_a_sign_in_that_is_missing(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "aws-config").write_text(
+        "[default]\nsso_session = s\nsso_account_id = 111122223333\nsso_role_name = r\n"
+        "[sso-session s]\nsso_start_url = https://example.com/start\nsso_region = us-east-1\n"
+    )
+    surroundings = {"AWS_CONFIG_FILE": str(tmp_path / "aws-config"), "HOME": str(tmp_path)}
+    code, _, err = finish(start("http://127.0.0.1:9", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", **surroundings))
+    assert code == 1
+    assert "aws sso login" in err
+
+
 def test_the_caller_may_not_list_the_organization(start: Any) -> None:
     with serving(organization(caller_may_list=False)) as endpoint:
         code, out, err = finish(start(endpoint))
