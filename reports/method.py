@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from reports.sheets import EXPLANATION, LABEL, PROSE, TITLE, Prose
-from reports.summary import limit_texts, utc
+from reports.cells import EXPLANATION, LABEL, PROSE, TITLE
+from reports.sheets import Prose
+from reports.words import limit_texts, utc
 from scanner.models import Assessment, CheckSummary, Outcome, Run, Verdict
 
 WIDTHS = (34, 96)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from reports.sheets import (
+from reports.cells import (
     ALERT_COUNT,
     ALERT_VERDICT,
     COUNT,
@@ -24,33 +23,28 @@ from reports.sheets import (
     TOTAL,
     VERDICT,
     Look,
-    Prose,
-    Table,
     Value,
     formula_cell,
     style_cell,
-    texts,
 )
-from scanner.models import Assessment, CheckSummary, Limits, Outcome, Run, Verdict
+from reports.sheets import Prose, Table, texts
+from reports.words import (
+    GAPS,
+    KEY_AGE_CHECK,
+    OUTCOME_WORDS,
+    count_failing,
+    coverage,
+    limit_texts,
+    outcome_counts,
+    result,
+    utc,
+)
+from scanner.models import Assessment, CheckSummary, Outcome, Run, Verdict
 
 WIDTHS = (37, 13, 13, 23, 54)
 MAX_GAP_ROWS = 25
 MIN_GAP_ROWS_PER_OUTCOME = 3
 WORST = 10
-
-KEY_AGE_CHECK = "access-key-not-rotated"
-
-OUTCOME_WORDS = {
-    Outcome.SCANNED: "scanned",
-    Outcome.NOT_ACTIVE: "not active",
-    Outcome.EXCLUDED: "excluded by configuration",
-    Outcome.ACCESS_DENIED: "access denied",
-    Outcome.REPORT_DENIED: "report denied",
-    Outcome.REPORT_TIMEOUT: "report not ready in time",
-    Outcome.REPORT_MALFORMED: "report malformed",
-    Outcome.ERROR: "error",
-    Outcome.INTERRUPTED: "interrupted",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,50 +82,9 @@ def _write_verdict(page: Prose, assessment: Assessment) -> None:
     page.across(TITLE, "Access key audit")
     page.across(EXPLANATION, f"{assessment.run.organization_id} as of {utc(assessment.run.as_of)}")
     page.blank()
-    page.across(VERDICT if assessment.run.is_complete else ALERT_VERDICT, coverage(assessment))
+    page.across(VERDICT if assessment.run.is_complete else ALERT_VERDICT, coverage(assessment.run))
     for check in assessment.checks:
-        page.across(VERDICT if not _failing(check) else ALERT_VERDICT, result(check, assessment))
-
-
-def coverage(assessment: Assessment) -> str:
-    """COMPLETE or INCOMPLETE, and why."""
-    run, counts = assessment.run, count_outcomes(assessment)
-    listed, scanned = counts["listed"], counts[Outcome.SCANNED]
-    gaps = sum(counts[outcome] for outcome in Outcome if outcome.is_gap)
-    if gaps:
-        stopped = "; the run was interrupted" if run.interrupted else ""
-        return f"INCOMPLETE: {gaps:,} of {_plural(scanned + gaps, 'account')} in scope could not be assessed{stopped}"
-    if run.interrupted:
-        return "INCOMPLETE: the run was interrupted before all key ids were looked up"
-    if not run.is_complete:
-        return "INCOMPLETE: the run did not finish"
-    left_out = listed - scanned
-    rest = f"; {left_out:,} of {listed:,} listed are not active or excluded" if left_out else ""
-    if not scanned:
-        return f"COMPLETE, but no account was in scope{rest}"
-    return f"COMPLETE: {_plural(scanned, 'account')} in scope, all assessed{rest}"
-
-
-def result(check: CheckSummary, assessment: Assessment) -> str:
-    """How many of the check's population fail."""
-    population, failing = sum(check.verdicts.values()), _failing(check)
-    if check.check_id == KEY_AGE_CHECK:
-        limit = days(assessment.run.limits.access_key_max_age)
-        noun, verb = "active access keys", f"{'is' if failing == 1 else 'are'} older than {limit}"
-    else:
-        noun, verb = "credentials", f"{'fails' if failing == 1 else 'fail'} {check.check_id} ({check.title})"
-    sentence = f"{failing:,} of {population:,} {noun} {verb}"
-    if exempt := check.verdicts.get(Verdict.EXEMPT, 0):
-        sentence += f", {exempt:,} of them exempt"
-    if unknown := check.verdicts.get(Verdict.UNKNOWN, 0):
-        sentence += f"; {unknown:,} could not be judged"
-    if not assessment.run.is_complete:
-        sentence += " (in the accounts that were assessed)"
-    return sentence
-
-
-def _failing(check: CheckSummary) -> int:
-    return check.verdicts.get(Verdict.FAIL, 0) + check.verdicts.get(Verdict.EXEMPT, 0)
+        page.across(ALERT_VERDICT if count_failing(check) else VERDICT, result(check, assessment.run))
 
 
 def _write_run(page: Prose, sheet: Any, run: Run) -> None:
@@ -168,7 +121,7 @@ class _Totals:
     def write_accounts(self) -> None:
         """Listed = scanned + not active + excluded + each way to fail."""
         self.page.section("Accounts", "Value", "Recount", "Tie-out", "Recounted from")
-        counts = count_outcomes(self.assessment)
+        counts = outcome_counts(self.assessment.run)
         self._first = self.page.row + 1
         listed = self._accounts.over_parts("COUNTA", "Account id")
         self._total("Listed by AWS Organizations", counts["listed"], listed, "Accounts: rows", look=TOTAL)
@@ -215,14 +168,14 @@ class _Totals:
             self._total("  Active access keys", population, recount, f"{self._parts()}: Active is yes or not known")
         first = self.page.row + 1
         for verdict in Verdict:
-            count = check.verdicts.get(verdict, 0)
+            count = check.verdicts[verdict]
             if verdict is not Verdict.PASS:
                 recount, source = self._count_findings(check, verdict), f"Findings: Verdict is {verdict}"
             elif has_column:
                 recount = self._keys.over_parts("COUNTIF", column, verdict)
                 source = f"{self._parts()}: Verdict is {verdict}"
             else:
-                recount, source = "", f"credentials.csv: verdict {verdict}"
+                recount, source = "", "no sheet lists them; credentials.csv has every credential, without its verdict"
             is_alert = verdict in (Verdict.FAIL, Verdict.UNKNOWN) and count > 0
             self._total(f"  {verdict}", count, recount, source, is_alert=is_alert)
         added, rows = ("C", "recounts") if has_column else ("B", "values")
@@ -294,11 +247,11 @@ class _Totals:
 
 def _write_gaps(page: Prose, accounts: pd.DataFrame) -> None:
     """The accounts that could not be assessed; where they are many, the first of each outcome."""
-    gaps = accounts[accounts["outcome"].isin([str(outcome) for outcome in Outcome if outcome.is_gap])]
+    gaps = accounts[accounts["outcome"].isin([str(outcome) for outcome in GAPS])]
     page.section("Accounts not assessed", "Name", "", "Outcome", "Reason")
     if gaps.empty:
         page.values((PLAIN, "None."))
-    groups = [(outcome, gaps[gaps["outcome"].eq(outcome)]) for outcome in Outcome if gaps["outcome"].eq(outcome).any()]
+    groups = [(outcome, gaps[gaps["outcome"].eq(outcome)]) for outcome in GAPS if gaps["outcome"].eq(outcome).any()]
     limit = MAX_GAP_ROWS
     if len(gaps) > MAX_GAP_ROWS:
         limit = max(MAX_GAP_ROWS // len(groups), MIN_GAP_ROWS_PER_OUTCOME)
@@ -336,39 +289,3 @@ def _write_notes(page: Prose, run: Run) -> None:
         page.section("Notes")
     for note in run.notes:
         page.across(PROSE, note)
-
-
-# Words
-
-
-def count_outcomes(assessment: Assessment) -> dict[str, int]:
-    """Accounts per outcome and `listed`, as the run counted them."""
-    counts = assessment.run.counts
-    if counts is None:
-        outcomes = assessment.accounts["outcome"]
-        counts = {"listed": len(outcomes), **{each: int(outcomes.eq(each).sum()) for each in Outcome}}
-    return {"listed": counts.get("listed", 0), **{outcome: counts.get(outcome, 0) for outcome in Outcome}}
-
-
-def limit_texts(limits: Limits) -> Iterator[tuple[str, str]]:
-    """Each limit's name and value."""
-    for name in (each.name for each in fields(limits)):
-        value = getattr(limits, name)
-        shown = (
-            f"{days(value)} ({int(value.total_seconds()):,} seconds)" if isinstance(value, timedelta) else str(value)
-        )
-        yield name.replace("_", " "), shown
-
-
-def days(duration: timedelta) -> str:
-    """`90 days`."""
-    return _plural(duration.days, "day")
-
-
-def utc(moment: datetime) -> str:
-    """`2026-11-23 06:15:00 UTC`; all of the run's moments are UTC."""
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

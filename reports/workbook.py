@@ -13,14 +13,16 @@ import numpy as np
 import pandas as pd
 from openpyxl import Workbook
 
+from reports.cells import Kind, Value
 from reports.method import write_method
-from reports.sheets import Column, Kind, Table, Value, days, moments, numbers, serials, texts
+from reports.sheets import Column, Table, days, moments, numbers, serials, texts
 from reports.summary import Tables, verdict_column, write_summary
-from scanner.models import Assessment, CheckSummary, Outcome, Verdict
+from reports.words import GAPS, utc
+from scanner.models import Assessment, CheckSummary, Verdict
 
 ACCESS_KEYS = ("access_key_1", "access_key_2", "additional_credentials")
 BAD_VERDICTS = frozenset({str(Verdict.FAIL), str(Verdict.UNKNOWN)})
-GAPS = frozenset(str(outcome) for outcome in Outcome if outcome.is_gap)
+BAD_OUTCOMES = frozenset(map(str, GAPS))
 
 NEVER, NOT_KNOWN, NOT_ACTIVE, DOES_NOT_APPLY = "never", "not known", "not active", "does not apply"
 ACTIVE_WORDS = {True: "yes", False: "no"}
@@ -46,12 +48,12 @@ def write_workbook(assessment: Assessment, path: Path) -> None:
 
 
 def _findings(assessment: Assessment) -> Table:
-    run, findings = assessment.run, assessment.findings
+    findings = assessment.findings
     keys = ["account_id", "user", "credential"]
     known = assessment.credentials[[*keys, "last_used_known"]].astype({"credential": "string"})
     frame = findings.astype({"credential": "string"}).merge(known, on=keys, how="left", validate="many_to_one")
     explanation = (
-        f"Everything that does not pass, the worst first; ages as of {run.as_of:%Y-%m-%d %H:%M:%S} UTC. Fix and undo"
+        f"Everything that does not pass, the worst first; ages as of {utc(assessment.run.as_of)}. Fix and undo"
         " hold several lines: open the cell to read them all. Printed without the columns after Reason."
     )
     if frame.empty:
@@ -91,7 +93,7 @@ def _accounts(assessment: Assessment) -> Table:
         Column("Account name", 24, Kind.TEXT, texts("account_name"), wraps=True),
         Column("OU path", 24, Kind.TEXT, texts("ou_path"), wraps=True),
         Column("State", 13, Kind.TEXT, texts("state"), wraps=True),
-        Column("Outcome", 17, Kind.TEXT, texts("outcome"), alerts=GAPS),
+        Column("Outcome", 17, Kind.TEXT, texts("outcome"), alerts=BAD_OUTCOMES),
         Column("Reason", 46, Kind.TEXT, texts("reason"), wraps=True),
         Column("Users", 8, Kind.NUMBER, numbers("users")),
         Column("Credentials", 12, Kind.NUMBER, numbers("credentials")),
@@ -108,10 +110,9 @@ def _accounts(assessment: Assessment) -> Table:
 
 
 def _access_keys(assessment: Assessment, keys: pd.DataFrame) -> Table:
-    run = assessment.run
     explanation = (
         "Every access key in the reports of the scanned accounts, active or not: the population from which the findings"
-        f" are taken; ages as of {run.as_of:%Y-%m-%d %H:%M:%S} UTC. Printed without the columns after the verdict."
+        f" are taken; ages as of {utc(assessment.run.as_of)}. Printed without the columns after the verdict."
     )
     if keys.empty:
         explanation = "No access key: the reports of the scanned accounts hold none."

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.table import safe_text
+from reports.words import GAPS, OUTCOME_WORDS, coverage, outcome_counts, plural, result
 from scanner.models import Assessment, LedgerEntry, Outcome, Run, Verdict
 
 PLAIN_LINE_SECONDS = 5.0
@@ -87,7 +88,8 @@ class Terminal:
         """The organization is known."""
         self._total = accounts
         self._started = time.monotonic()
-        self._say("run_started", f"{run.run_id}: {accounts} accounts listed", run_id=run.run_id, accounts=accounts)
+        text = f"{run.run_id}: {plural(accounts, 'account')} listed"
+        self._say("run_started", text, run_id=run.run_id, accounts=accounts)
         self._show("Reading accounts", accounts)
 
     def had_outcome(self, entry: LedgerEntry) -> None:
@@ -110,7 +112,7 @@ class Terminal:
 
     def looks_up_keys(self, accounts: int) -> None:
         """All reports are in."""
-        self._say("key_lookup_started", f"looking up key ids in {accounts} accounts", accounts=accounts)
+        self._say("key_lookup_started", f"looking up key ids in {plural(accounts, 'account')}", accounts=accounts)
         self._show("Looking up key ids", accounts)
 
     def looked_up(self) -> None:
@@ -155,10 +157,8 @@ class Terminal:
             self._console.print(Text(f"           {safe_text(advice)}"))
 
     def summarize(self, assessment: Assessment, *, all_is_well: bool) -> None:
-        """Complete or not first, then why not, then the worst findings."""
-        run, counts = assessment.run, assessment.run.counts or {}
-        gaps = sum(counts[outcome] for outcome in Outcome if outcome.is_gap)
-        verdicts = assessment.checks[0].verdicts
+        """Complete or not first, then why not, then what each check found, then the worst findings."""
+        run, counts = assessment.run, outcome_counts(assessment.run)
         if self._as_json:
             self._json(
                 "run_finished",
@@ -171,23 +171,13 @@ class Terminal:
             return
         if self._quiet and all_is_well:
             return
-        active = counts["listed"] - counts[Outcome.NOT_ACTIVE] - counts[Outcome.EXCLUDED]
-        if run.is_complete:
-            self._line("COMPLETE", "bold green", f": all {active} accounts in scope were read")
-        else:
-            what = "the run was interrupted; " if run.interrupted else ""
-            self._line("INCOMPLETE", "bold red", f": {what}{gaps} of {active} accounts in scope could not be assessed")
-        parts = [f"{counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome if counts[outcome]]
-        self._line("", "", f"  {counts['listed']} accounts listed = {' + '.join(parts)}")
+        head, style = ("COMPLETE", "bold green") if run.is_complete else ("INCOMPLETE", "bold red")
+        self._line(head, style, coverage(run).removeprefix(head))
+        parts = [f"{counts[outcome]:,} {OUTCOME_WORDS[outcome]}" for outcome in Outcome if counts[outcome]]
+        self._line("", "", f"  {plural(counts['listed'], 'account')} listed = {' + '.join(parts)}")
         self._gaps(assessment)
-        limit = run.limits.access_key_max_age.days
-        population = sum(verdicts.values())
-        self._line(
-            "",
-            "",
-            f"{verdicts[Verdict.FAIL]} of {population} active access keys are older than {limit} days; "
-            f"{verdicts[Verdict.UNKNOWN]} could not be judged",
-        )
+        for check in assessment.checks:
+            self._line("", "", result(check, run))
         self._worst(assessment.findings)
         for note in run.notes:
             self._line("Note", "yellow", f": {note}")
@@ -195,11 +185,11 @@ class Terminal:
     def _gaps(self, assessment: Assessment) -> None:
         """Each kind of failure once, with its likely cause; not one line per account."""
         accounts = assessment.accounts
-        for outcome in (outcome for outcome in Outcome if outcome.is_gap):
+        for outcome in GAPS:
             failed = accounts[accounts["outcome"].eq(str(outcome))]
             if failed.empty:
                 continue
-            self._line(f"  {outcome}", "bold", f": {len(failed)} account{'s' if len(failed) > 1 else ''}")
+            self._line(f"  {outcome}", "bold", f": {plural(len(failed), 'account')}")
             if outcome is Outcome.ACCESS_DENIED and self._is_denied_everywhere(assessment):
                 self._line(
                     "",

@@ -68,7 +68,7 @@ def test_stdout_is_the_path_of_the_run_folder_and_nothing_else(scan):
 def test_stderr_says_what_matters_and_nothing_where_all_is_well_and_quiet(incomplete, complete, rotated):
     assert "INCOMPLETE: 1 of 40 " in incomplete.run.stderr
     assert "41 accounts listed = 39 scanned + 1 not active + 1 access denied" in incomplete.run.stderr
-    assert "COMPLETE: all 40 " in complete.run.stderr
+    assert "COMPLETE: 40 accounts in scope, all assessed; 1 of 41 listed are" in complete.run.stderr
     for run in (incomplete, complete):
         active = run.count(PASS) + run.count(FAIL) + run.count(UNKNOWN)
         assert f"{run.count(FAIL)} of {active} active access keys are older than 90 days; 1 could not" in run.run.stderr

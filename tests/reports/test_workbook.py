@@ -15,13 +15,14 @@ import pytest
 from openpyxl import Workbook, load_workbook
 from openpyxl.utils import range_boundaries
 
-from reports import sheets
-from reports.sheets import cell_text
+from reports import cells, sheets
+from reports.cells import cell_text
 from reports.workbook import write_workbook
 from scanner.checks import CATALOGUE
 from scanner.evaluate import assess, read_frame
 from scanner.evidence import RunFolder, sha256_of
 from scanner.models import Account, Assessment, Caller, LedgerEntry, Limits, Outcome, Run, Verdict
+from scanner.terminal import Terminal
 
 AS_OF = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
 RUN_ID = "20261123T061500Z-o-a1b2c3d4e5"
@@ -243,9 +244,9 @@ def test_excel_decodes_no_sequence_of_a_name(text: str, stored: str) -> None:
 def test_long_texts_are_cut_where_excel_would_refuse_them_and_say_so(text: str) -> None:
     cut = cell_text(text)
 
-    assert len(cut.encode("utf-16-le")) // 2 <= sheets.MAX_TEXT
-    assert cut.endswith(sheets.CUT)
-    assert cell_text("n" * sheets.MAX_TEXT) == "n" * sheets.MAX_TEXT
+    assert len(cut.encode("utf-16-le")) // 2 <= cells.MAX_TEXT
+    assert cut.endswith(cells.CUT)
+    assert cell_text("n" * cells.MAX_TEXT) == "n" * cells.MAX_TEXT
 
 
 # What stands where
@@ -504,8 +505,8 @@ def test_no_account_scanned(outcomes: list[Outcome], tmp_path: Path) -> None:
     assert [each for each in recounts(book) if each[1] != each[2]] == []
 
 
-def test_a_check_of_other_credentials_and_exemptions(tmp_path: Path) -> None:
-    assessment = assessment_of(tmp_path, [Outcome.SCANNED])
+def with_another_check(assessment: Assessment) -> Assessment:
+    """With a check of passwords that one exemption covers."""
     name = "user-without-mfa"
     is_password = assessment.credentials["credential"].eq("password")
     verdicts = is_password.map({True: "PASS", False: ""}).astype("string")
@@ -518,22 +519,44 @@ def test_a_check_of_other_credentials_and_exemptions(tmp_path: Path) -> None:
         title="No MFA",
         verdicts={Verdict.PASS: passes, Verdict.FAIL: 0, Verdict.EXEMPT: 1, Verdict.UNKNOWN: 0},
     )
-
-    book = written(
-        replace(
-            assessment,
-            run=replace(assessment.run, counts=None),
-            credentials=assessment.credentials.assign(**{f"verdict:{name}": verdicts}),
-            findings=pd.concat([assessment.findings, exempt]),
-            checks=(*assessment.checks, check),
-        ),
-        tmp_path / "w.xlsx",
+    return replace(
+        assessment,
+        credentials=assessment.credentials.assign(**{f"verdict:{name}": verdicts}),
+        findings=pd.concat([assessment.findings, exempt]),
+        checks=(*assessment.checks, check),
     )
 
-    assert f"1 of {passes + 1} credentials fails {name} (No MFA), 1 of them exempt" in summary_text(book)
-    assert "not in this file" in summary_text(book)  # passing passwords stand in credentials.csv only
+
+def test_a_check_of_other_credentials_and_exemptions(tmp_path: Path) -> None:
+    assessment = with_another_check(assessment_of(tmp_path, [Outcome.SCANNED]))
+    name, population = "user-without-mfa", len(users_of("012345678901"))
+
+    book = written(assessment, tmp_path / "w.xlsx")
+
+    assert f"1 of {population} credentials fails {name} (No MFA), 1 of them exempt" in summary_text(book)
+    assert "not in this file" in summary_text(book)  # no sheet lists passwords that pass
+    assert "no sheet lists them; credentials.csv has every credential, without its verdict" in summary_text(book)
     assert [each for each in recounts(book) if each[1] != each[2]] == []
     assert f"Verdict: {name}" not in rows_of(book, "Access keys")[0]
+
+
+@pytest.mark.parametrize("outcomes", [MIXED, [Outcome.SCANNED, Outcome.NOT_ACTIVE]])
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_the_terminal_says_the_verdict_in_the_same_words(
+    outcomes: list[Outcome], interrupted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = replace(new_run(), interrupted=interrupted)
+    assessment = with_another_check(assessment_of(tmp_path, outcomes, run=run))
+
+    Terminal().summarize(assessment, all_is_well=False)
+
+    lines = capsys.readouterr().err.splitlines()
+    sheet = written(assessment, tmp_path / "w.xlsx")["Summary"]
+    coverage, *results = [sheet.cell(row, 1).value for row in (4, 5, 6)]
+    assert lines[0] == coverage
+    assert "active access keys" in results[0]
+    assert "user-without-mfa" in results[1]
+    assert [line for line in lines if line in results] == results
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""What is said of a run wherever it is said, on the Summary sheet and in the terminal, in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import datetime, timedelta
+
+from scanner.models import CheckSummary, Limits, Outcome, Run, Verdict
+
+KEY_AGE_CHECK = "access-key-not-rotated"
+"""The check whose population has a name of its own: active access keys."""
+
+GAPS = tuple(outcome for outcome in Outcome if outcome.is_gap)
+
+OUTCOME_WORDS = {
+    Outcome.SCANNED: "scanned",
+    Outcome.NOT_ACTIVE: "not active",
+    Outcome.EXCLUDED: "excluded by configuration",
+    Outcome.ACCESS_DENIED: "access denied",
+    Outcome.REPORT_DENIED: "report denied",
+    Outcome.REPORT_TIMEOUT: "report not ready in time",
+    Outcome.REPORT_MALFORMED: "report malformed",
+    Outcome.ERROR: "error",
+    Outcome.INTERRUPTED: "interrupted",
+}
+
+
+def coverage(run: Run) -> str:
+    """COMPLETE or INCOMPLETE, and why."""
+    counts = outcome_counts(run)
+    listed, scanned, gaps = counts["listed"], counts[Outcome.SCANNED], sum(counts[outcome] for outcome in GAPS)
+    if gaps:
+        stopped = "the run was interrupted; " if run.interrupted else ""
+        return f"INCOMPLETE: {stopped}{gaps:,} of {plural(scanned + gaps, 'account')} in scope could not be assessed"
+    if run.interrupted:
+        return "INCOMPLETE: the run was interrupted before all key ids were looked up"
+    if not run.is_complete:
+        return "INCOMPLETE: the run did not finish"
+    left_out = listed - scanned
+    rest = f"; {left_out:,} of {listed:,} listed are not active or excluded" if left_out else ""
+    if not scanned:
+        return f"COMPLETE, but no account was in scope{rest}"
+    return f"COMPLETE: {plural(scanned, 'account')} in scope, all assessed{rest}"
+
+
+def result(check: CheckSummary, run: Run) -> str:
+    """How many of the check's population fail."""
+    population, failing = sum(check.verdicts.values()), count_failing(check)
+    if check.check_id == KEY_AGE_CHECK:
+        noun, verb = "active access keys", "is older than" if failing == 1 else "are older than"
+        predicate = f"{verb} {_days(run.limits.access_key_max_age)}"
+    else:
+        noun, verb = "credentials", "fails" if failing == 1 else "fail"
+        predicate = f"{verb} {check.check_id} ({check.title})"
+    sentence = f"{failing:,} of {population:,} {noun} {predicate}"
+    if exempt := check.verdicts[Verdict.EXEMPT]:
+        sentence += f", {exempt:,} of them exempt"
+    if unknown := check.verdicts[Verdict.UNKNOWN]:
+        sentence += f"; {unknown:,} could not be judged"
+    if not run.is_complete:
+        sentence += " (in the accounts that were assessed)"
+    return sentence
+
+
+def count_failing(check: CheckSummary) -> int:
+    """Those beyond the limit, whether an exemption covers them or not."""
+    return check.verdicts[Verdict.FAIL] + check.verdicts[Verdict.EXEMPT]
+
+
+def outcome_counts(run: Run) -> dict[str, int]:
+    """Accounts per outcome and `listed`; the run of an assessment has them."""
+    assert run.counts is not None
+    return run.counts
+
+
+def limit_texts(limits: Limits) -> Iterator[tuple[str, str]]:
+    """Each limit's name and value."""
+    for name in (each.name for each in fields(limits)):
+        value = getattr(limits, name)
+        shown = (
+            f"{_days(value)} ({int(value.total_seconds()):,} seconds)" if isinstance(value, timedelta) else str(value)
+        )
+        yield name.replace("_", " "), shown
+
+
+def utc(moment: datetime) -> str:
+    """`2026-11-23 06:15:00 UTC`; all of the run's moments are UTC."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 account`, `4,000 accounts`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _days(duration: timedelta) -> str:
+    return plural(duration.days, "day")
