@@ -5,12 +5,15 @@ No cell is a formula but the recounts on Summary, which are ours; see reports.sh
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from lxml.etree import LxmlError
 from openpyxl import Workbook
 
 from reports.cells import Kind, Value
@@ -29,7 +32,14 @@ ACTIVE_WORDS = {True: "yes", False: "no"}
 
 
 def write_workbook(assessment: Assessment, path: Path) -> None:
-    """Write the workbook. Same assessment, same cells."""
+    """Write the workbook. Same assessment, same cells. Raises OSError where the disk is full, or that of $TMPDIR."""
+    try:
+        _write(assessment, path)
+    except LxmlError as error:  # a full disk comes from libxml2, which writes the sheets to temporary files
+        raise OSError(errno.EIO, f"{error} (temporary files are in {tempfile.gettempdir()})") from None
+
+
+def _write(assessment: Assessment, path: Path) -> None:
     run = assessment.run
     keys = assessment.credentials[assessment.credentials["credential"].isin(ACCESS_KEYS)]
     findings, accounts, access_keys = _findings(assessment), _accounts(assessment), _access_keys(assessment, keys)

@@ -12,12 +12,14 @@ import logging
 import math
 import os
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import aioboto3
 import aiobotocore.session
@@ -30,7 +32,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.utils import parse_timestamp as parse_any_timestamp
 
 from scanner import __version__
-from scanner.aws_errors import LIBRARY_ERRORS, first_line, map_error
+from scanner.aws_errors import UNREADABLE, first_line, map_error
 from scanner.config import Config
 from scanner.errors import AwsError, CallerError, CredentialsRefused, Throttled, Unreachable
 from scanner.models import Caller
@@ -60,12 +62,27 @@ SESSION_POLICY = _policy(MEMBER_ACTIONS)
 LISTING_POLICY = _policy(action for action in CALLER_ACTIONS if action.startswith("organizations:"))
 """Goes with the AssumeRole of the hop role."""
 
+ANSWER_KEYS = {
+    "GetCallerIdentity": ("Account", "Arn"),
+    "AssumeRole": ("Credentials",),
+    "DescribeOrganization": ("Organization",),
+    "ListAccounts": ("Accounts",),
+    "ListRoots": ("Roots",),
+    "ListAccountsForParent": ("Accounts",),
+    "ListOrganizationalUnitsForParent": ("OrganizationalUnits",),
+    "GenerateCredentialReport": ("State",),
+    "GetCredentialReport": ("Content", "GeneratedTime"),
+    "ListAccessKeys": ("AccessKeyMetadata",),
+}
+"""What an answer must have to be one: a proxy's sign-in page comes with status 200, and parses to nothing."""
+
 RETRIED = (Throttled, Unreachable)
 TRIES = 8
 BACK_OFF_SECONDS = 0.4
 BACK_OFF_CAP_SECONDS = 20.0
 POOL_CONNECTIONS = 128
 DEFAULT_REGION = "us-east-1"
+CALLER_ARN = re.compile(r"arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:.+")
 LISTING_SESSION_SECONDS = 3600
 
 # A failed refresh of the caller's credentials comes to us as an error; the library would print its traceback too.
@@ -192,15 +209,19 @@ class Aws:
 
     @property
     def endpoints(self) -> dict[str, str]:
-        """Where the requests of each service go."""
-        return {service: client.meta.endpoint_url for service, client in sorted(self._clients.items())}
+        """Where the requests of each service go, without any password in the address."""
+        addresses = {service: urlsplit(client.meta.endpoint_url) for service, client in sorted(self._clients.items())}
+        return {
+            service: address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+            for service, address in addresses.items()
+        }
 
     async def _open_clients(self) -> None:
         try:
             caller_core = _core_session(self._config.access.profile)
             caller_session = aioboto3.Session(botocore_session=caller_core)
             caller = await caller_core.get_credentials()
-        except boto.BotoCoreError as error:
+        except (boto.BotoCoreError, ValueError, OSError) as error:
             raise _no_credentials(error) from None
         if caller is None:
             raise _no_credentials(None)
@@ -227,7 +248,7 @@ class Aws:
         client = session.client(service, region_name=self._region, config=settings, **credentials)
         try:
             return await self._stack.enter_async_context(client)
-        except (boto.BotoCoreError, ValueError) as error:
+        except (boto.BotoCoreError, ValueError, OSError) as error:
             raise CallerError(
                 f"no client for {service} can be made: {first_line(str(error))}",
                 "Check the region, AWS_ENDPOINT_URL, and what else AWS_* variables and the AWS configuration set.",
@@ -283,12 +304,15 @@ class Aws:
         try:
             record.attempts += 1
             answer: dict[str, Any] = await getattr(self._clients[service], xform_name(operation))(**parameters)
-        except LIBRARY_ERRORS as error:
+        except Exception as error:  # the library's parsers raise what they like at an answer that is none of AWS's
             _note_request(record, getattr(error, "response", None))
             raise map_error(action, error) from None
         finally:
             self._slots.release()
         _note_request(record, answer)
+        missing = [key for key in ANSWER_KEYS[operation] if key not in answer]
+        if missing:
+            raise Unreachable(action, UNREADABLE, f"no {missing[0]} in it; a proxy may have answered instead of AWS")
         return answer
 
     async def identify_caller(self, record: CallRecord) -> Caller:
@@ -300,12 +324,15 @@ class Aws:
                 f"AWS does not accept the caller's credentials: {error.code}", _advice_on_credentials(error.code)
             ) from None
         except Unreachable as error:
+            why = f"{error.code}: {error.message}" if error.message else error.code
             raise CallerError(
-                f"AWS STS cannot be reached at {self.endpoints['sts']}: {error.code}",
+                f"AWS STS cannot be reached at {self.endpoints['sts']}: {why}",
                 "Check the network, the proxy settings, the region, and AWS_ENDPOINT_URL if it is set.",
             ) from None
         except AwsError as error:
             raise CallerError(f"the caller could not be identified: {error}", "Check credentials and region.") from None
+        if not CALLER_ARN.fullmatch(answer["Arn"]):
+            raise CallerError(f"AWS STS sent no ARN of a caller: {answer['Arn'][:60]!r}", "Check AWS_ENDPOINT_URL.")
         return Caller(account_id=answer["Account"], arn=answer["Arn"], partition=answer["Arn"].split(":")[1])
 
     async def assume_role(

@@ -63,6 +63,7 @@ ERROR_CLASSES: dict[str, type[AwsError]] = {
 """Code on the wire (IAM's have no `Exception` suffix) → our class. Any other with a 5xx status is Unreachable."""
 
 CREDENTIAL_ERRORS = (boto.NoCredentialsError, boto.CredentialRetrievalError, boto.TokenRetrievalError, boto.SSOError)
+UNREADABLE = "unreadable answer"
 NETWORK_ERRORS = (
     boto.HTTPClientError,
     boto.ConnectionError,
@@ -73,11 +74,9 @@ NETWORK_ERRORS = (
     ConnectionError,
 )
 
-LIBRARY_ERRORS = (boto.ClientError, boto.BotoCoreError, *NETWORK_ERRORS)
-
 
 def map_error(action: str, error: Exception) -> AwsError:
-    """Our class for one of LIBRARY_ERRORS: what AWS answered, what the network did, or what the credentials lack."""
+    """Our class for what AWS answered, what the network did, what the credentials lack, or what cannot be read."""
     if isinstance(error, boto.ClientError):
         code = str(error.response.get("Error", {}).get("Code", "Unknown"))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -88,7 +87,9 @@ def map_error(action: str, error: Exception) -> AwsError:
         return CredentialsRefused(action, type(error).__name__, first_line(str(error)))
     if isinstance(error, NETWORK_ERRORS):
         return Unreachable(action, type(error).__name__, "")
-    return AwsError(action, type(error).__name__, first_line(str(error)))
+    if isinstance(error, boto.BotoCoreError):
+        return AwsError(action, type(error).__name__, first_line(str(error)))
+    return Unreachable(action, UNREADABLE, f"{type(error).__name__}: {first_line(str(error))}")
 
 
 def first_line(message: str) -> str:

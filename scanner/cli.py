@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import resource
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
     from scanner.terminal import Terminal
 
 DEFAULT_CONFIG = Path("config.toml")
+FIRST_CREDENTIALS = datetime(2006, 1, 1, tzinfo=UTC)
+"""AWS began in this year."""
+OPEN_FILES = 1024
+"""Connections and evidence files of a scan at the default concurrency need more than the 256 of some systems."""
 
 EXIT_OK = 0
 EXIT_FINDINGS = 3
@@ -101,9 +109,9 @@ def scan(
     terminal = Terminal(quiet=quiet, as_json=log_format is LogFormat.JSON)
     started = datetime.now(UTC).replace(microsecond=0)
     with _errors_as_exit_codes(terminal):
-        path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+        path = config or (DEFAULT_CONFIG if os.path.lexists(DEFAULT_CONFIG) else None)
         settings = load_config(path, _flags(runs_dir, role_name))
-        moment = _moment(as_of) if as_of else started
+        moment = started if as_of is None else _moment(as_of)
         code = _scan_and_report(settings, started, moment, fail_on, terminal)
     raise typer.Exit(code)
 
@@ -138,7 +146,39 @@ def demo(
 
 def main() -> None:
     """The installed command."""
+    # A reader of stderr or stdout that goes away, or a full disk behind them, is no reason to stop an audit.
+    sys.stderr = _Unbreakable.around(sys.stderr, errors="backslashreplace")
+    sys.stdout = _Unbreakable.around(sys.stdout, errors="surrogateescape")
     app()
+
+
+class _Unbreakable(io.TextIOWrapper):
+    """A standard stream that falls silent, instead of raising, when it can no longer be written."""
+
+    @classmethod
+    def around(cls, stream: TextIO | None, errors: str) -> _Unbreakable:
+        if stream is None:  # it was closed before we started; its number must not go to a file of ours
+            return cls(Path(os.devnull).open("wb"), encoding="utf-8", errors=errors)
+        buffer = stream.detach() if isinstance(stream, io.TextIOWrapper) else stream.buffer
+        return cls(buffer, encoding=stream.encoding, errors=errors, line_buffering=True)
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            self._fall_silent()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError:
+            self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, self.fileno())
+        os.close(silent)
 
 
 def _flags(runs_dir: Path | None, role_name: str | None) -> dict[str, dict[str, Any]]:
@@ -154,22 +194,25 @@ def _moment(text: str) -> datetime:
     """A day is its first second in UTC; a time must say its zone."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment and moment.tzinfo is None and len(text) == len("2026-11-23"):
-        moment = moment.replace(tzinfo=UTC)
-    if moment is None or moment.tzinfo is None:
+        if moment.tzinfo is None and len(text) == len("2026-11-23"):
+            moment = moment.replace(tzinfo=UTC)
+        if moment.tzinfo is None:
+            raise ValueError
+        moment = moment.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError):
         raise ConfigError(
             f"--as-of: must be a day such as 2026-12-31, or a time with its zone, 2026-12-31T12:00:00Z (got {text!r})"
-        )
-    return moment.astimezone(UTC).replace(microsecond=0)
+        ) from None
+    if moment < FIRST_CREDENTIALS:
+        raise ConfigError(f"--as-of: no credential is older than {FIRST_CREDENTIALS:%Y}, so everything would pass")
+    return moment
 
 
 def _use_simulated_aws(endpoint: str) -> None:
     """Point this process at the simulator, with AWS's documented example key; nothing of the user's own is read."""
     from scanner.simulator import BASE_CREDENTIALS
 
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+    for name in [name for name in os.environ if name.startswith("AWS_") or name == "REQUESTS_CA_BUNDLE"]:
         del os.environ[name]
     key_id, secret = BASE_CREDENTIALS
     os.environ.update(
@@ -180,6 +223,7 @@ def _use_simulated_aws(endpoint: str) -> None:
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
+        AWS_DATA_PATH="",
         NO_PROXY="127.0.0.1",
         no_proxy="127.0.0.1",
     )
@@ -190,6 +234,8 @@ def _scan_and_report(settings: Config, started: datetime, as_of: datetime, fail_
     from scanner.evidence import lock_runs
     from scanner.scan import scan
 
+    _allow_open_files()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with lock_runs(Path(settings.output.runs_dir)), terminal.live():
         folder, assessment = asyncio.run(scan(settings, started=started, as_of=as_of, watcher=terminal))
         terminal.writes_reports()
@@ -198,6 +244,13 @@ def _scan_and_report(settings: Config, started: datetime, as_of: datetime, fail_
     terminal.summarize(assessment, all_is_well=code == EXIT_OK)
     typer.echo(folder.path)
     return code
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _write_reports(folder: RunFolder, assessment: Assessment, settings: Config) -> None:

@@ -24,6 +24,8 @@ IN_FLIGHT_ACCOUNTS = 2_000
 """Accounts begun and not yet finished, at most; most of them wait for their report and hold no slot."""
 
 SESSION_MARGIN = timedelta(minutes=2)
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""AWS itself refuses requests whose clock is further off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,10 @@ class Collector:
                 report_sha256=hashlib.sha256(report.content).hexdigest(),
                 report_bytes=len(report.content),
             )
+            if report.generated > datetime.now(UTC) + CLOCK_TOLERANCE:
+                raise MalformedReport(
+                    "the report was generated in the future: its time or this machine's clock is wrong"
+                )
             return replace(entry, outcome=Outcome.SCANNED, users=count_users(report.content, entry.account_id))
         except EvidenceError:
             raise
@@ -153,12 +159,16 @@ class Collector:
                 duration_seconds=access.session_duration_seconds,
                 **optional,
             )
-        except AccessDenied:
+        except AccessDenied as error:
             if account_id != self._access.caller.account_id:
-                raise
+                raise AccessDenied(error.action, error.code, self._without_external_id(error.message)) from None
             session = CALLER_SESSION
         self._sessions[account_id] = session
         return session
+
+    def _without_external_id(self, message: str) -> str:
+        external_id = self._config.access.external_id
+        return message.replace(external_id, "[external id]") if external_id else message
 
     async def _keys_of(self, account_id: str, names: Sequence[str]) -> dict[str, Any]:
         """The content of evidence/ID.keys.json."""

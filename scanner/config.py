@@ -103,7 +103,7 @@ class LimitsTable(_Table):
 class OutputTable(_Table):
     """[output]: where runs go, and in which formats."""
 
-    runs_dir: Annotated[str, Field(min_length=1)] = "runs"
+    runs_dir: Annotated[str, _matches(r"[^\0]+", "must be the path of a folder")] = "runs"
     formats: Annotated[list[Literal["xlsx", "csv"]], Field(min_length=1)] = ["xlsx", "csv"]
 
 
@@ -129,12 +129,12 @@ def load_config(path: Path | None, flags: dict[str, dict[str, Any]] | None = Non
     if path is not None:
         source = str(path)
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file", "Copy config.example.toml, or leave out --config.") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read: {error.__class__.__name__}") from None
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: not valid TOML: {error}") from None
     for table, settings in (flags or {}).items():
         base = values.setdefault(table, {})
@@ -208,5 +208,8 @@ def _suggestion(location: Location) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        text = f"a very long {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."

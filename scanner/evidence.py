@@ -122,7 +122,7 @@ class RunFolder:
         }
         content = {
             "run_id": self.path.name,
-            "previous": {"run_id": previous.name, "sha256": sha256_of(previous / MANIFEST)} if previous else None,
+            "previous": {"run_id": previous.name, "sha256": _hash_or_none(previous / MANIFEST)} if previous else None,
             "files": entries,
         }
         self._write(self.path / MANIFEST, _to_json(content))
@@ -221,6 +221,14 @@ def previous_run(runs_dir: Path, organization_id: str, before: str) -> Path | No
     return max(finished, key=lambda path: path.name, default=None)
 
 
+def _hash_or_none(path: Path) -> str | None:
+    """An older run that cannot be read must not keep this one from being closed: the chain shows the gap."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
@@ -236,10 +244,10 @@ def _make_folder(path: Path) -> None:
 
 
 def _cannot_write(path: Path, error: OSError) -> EvidenceError:
-    return EvidenceError(
-        f"{path} cannot be written: {error.strerror or type(error).__name__}",
-        "Check the disk's space and permissions, or choose another folder with --runs-dir.",
-    )
+    advice = "Check the disk's space and permissions, or choose another folder with --runs-dir."
+    if error.errno == errno.EMFILE:
+        advice = "Allow more open files (`ulimit -n 1024`), or lower [scan] concurrency."
+    return EvidenceError(f"{path} cannot be written: {error.strerror or error or type(error).__name__}", advice)
 
 
 def _to_json(content: Any) -> bytes:

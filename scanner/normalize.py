@@ -5,6 +5,7 @@ Report format: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_g
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -148,7 +149,7 @@ def normalize(reports: Iterable[RawReport]) -> pd.DataFrame:
 
 def _parse(content: bytes, account_id: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows, or MalformedReport with the reason: anything that is not plainly this account's whole report."""
-    if not content.strip():
+    if not content.removeprefix(codecs.BOM_UTF8).strip():
         raise MalformedReport("the credential report is empty")
     try:
         text = content.decode("utf-8-sig")

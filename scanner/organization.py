@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from scanner.aws import Aws, CallRecord
 from scanner.config import OrganizationTable
-from scanner.errors import AccessDenied, AwsError, NoOrganization, OrganizationError
+from scanner.errors import AccessDenied, AwsError, CredauditError, NoOrganization, OrganizationError
 from scanner.models import Account
 
+ACCOUNT_ID = re.compile(r"[0-9]{12}")
 WHO_MAY_LIST = (
     "Run from the management account or a delegated administrator, "
     "or set [organization] role_arn to a role that may list."
@@ -66,7 +68,9 @@ async def describe_organization(aws: Aws, record: CallRecord) -> Organization:
         raise OrganizationError("the caller's account is in no AWS Organization", WHO_MAY_LIST) from None
     except AwsError as error:
         raise OrganizationError(f"the organization could not be described: {error}", WHO_MAY_LIST) from None
-    raw = answer["Organization"]
+    raw = answer["Organization"] or {}
+    if not raw.get("Id") or not raw.get("MasterAccountId"):
+        raise OrganizationError("AWS described the organization without its id or its management account", WHO_MAY_LIST)
     return Organization(raw["Id"], raw["MasterAccountId"])
 
 
@@ -114,7 +118,7 @@ async def list_accounts(aws: Aws, record: CallRecord) -> dict[str, Account]:
     try:
         async for page in _pages(aws, "organizations:ListAccounts", record):
             for raw in page["Accounts"]:
-                accounts[raw["Id"]] = _account(raw)
+                _add(accounts, _account(raw))
     except AccessDenied as error:
         raise OrganizationError(f"the caller may not list the organization's accounts: {error}", WHO_MAY_LIST) from None
     except AwsError as error:
@@ -122,8 +126,19 @@ async def list_accounts(aws: Aws, record: CallRecord) -> dict[str, Account]:
     return accounts
 
 
+def _add(accounts: dict[str, Account], account: Account) -> None:
+    """Pages may shift while they are listed: of an account that comes twice, the one that is active counts."""
+    known = accounts.get(account.account_id)
+    if known is None or account.is_active or not known.is_active:
+        accounts[account.account_id] = account
+
+
 def _account(raw: dict[str, Any]) -> Account:
     """`State` replaced `Status` in 2026; an account that has neither cannot be judged, so the run is refused."""
+    if not ACCOUNT_ID.fullmatch(str(raw.get("Id"))):
+        raise OrganizationError(
+            f"AWS sent an account whose id is not 12 digits: {str(raw.get('Id'))[:40]!r}", "Check AWS_ENDPOINT_URL."
+        )
     state = raw.get("State") or raw.get("Status")
     if not state:
         raise OrganizationError(
@@ -146,23 +161,29 @@ async def walk_tree(aws: Aws, record: CallRecord, *, required: bool) -> Tree:
             async for page in _pages(aws, "organizations:ListRoots", record)
             for root in page["Roots"]
         ]
+        visited: set[str] = set()
         while waiting:
             parent, place = waiting.pop()
+            if parent in visited:
+                raise OrganizationError(f"the OU tree leads to {parent} a second time")
+            visited.add(parent)
             async for page in _pages(aws, "organizations:ListAccountsForParent", record, ParentId=parent):
                 for raw in page["Accounts"]:
-                    places[raw["Id"]] = place
-                    accounts[raw["Id"]] = _account(raw)
+                    account = _account(raw)
+                    places[account.account_id] = place
+                    accounts[account.account_id] = account
             async for page in _pages(aws, "organizations:ListOrganizationalUnitsForParent", record, ParentId=parent):
                 for ou in page["OrganizationalUnits"]:
                     name = ou["Name"].replace("/", r"\/")
                     waiting.append((ou["Id"], Place(f"{place.ou_path}/{name}", (*place.ou_ids, ou["Id"]))))
-    except (AwsError, OrganizationError) as error:
+    except (AwsError, OrganizationError, KeyError, TypeError) as error:
         if required:
             raise OrganizationError(
                 f"[organization] names OUs, and the OU tree could not be read: {error}",
                 "Allow organizations:ListRoots, ListOrganizationalUnitsForParent and ListAccountsForParent.",
             ) from None
-        return Tree({}, accounts, str(error))
+        why = str(error) if isinstance(error, CredauditError) else f"unreadable answer: {type(error).__name__}: {error}"
+        return Tree({}, accounts, why)
     return Tree(places, accounts)
 
 

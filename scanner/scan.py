@@ -119,8 +119,9 @@ async def _collect(
     """The reports of all accounts, then the key ids of those users whose keys do not pass."""
     with folder.open_ledger() as ledger:
         await collector.collect(population.accounts, ledger, watcher.had_outcome)
+        collected = {account.account_id for account in population.accounts}
         population = await listing.population(with_tree=True)
-        late = [account for account in population.accounts if account.account_id not in listing.listed]
+        late = [account for account in population.accounts if account.account_id not in collected]
         await collector.collect(late, ledger, watcher.had_outcome)
     folder.write_population(population.accounts, listing.record.request_ids)
     frame = read_frame(folder)
@@ -195,11 +196,13 @@ async def _until_signal(work: Coroutine[Any, Any, Result]) -> Result:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
     signals = (signal.SIGINT, signal.SIGTERM)
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     stopped = False
 
     def release() -> None:
         for number in signals:
             loop.remove_signal_handler(number)
+        signal.signal(signal.SIGTERM, at_sigterm)
 
     def stop() -> None:
         nonlocal stopped

@@ -37,22 +37,28 @@ def organization(accounts: int = 3, **changes: Any) -> SimulatedOrganization:
     return replace(benchmark_organization(accounts, 2, datetime.now(UTC)), **changes)
 
 
+def surroundings(endpoint: str) -> dict[str, str]:
+    """The example credentials, the endpoint, and nothing of the user's."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    key_id, secret = BASE_CREDENTIALS
+    return (
+        clean
+        | {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_ENDPOINT_URL": endpoint}
+        | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+        | {"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}
+    )
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Start the command in an empty folder, with the example credentials or those given, and nothing of the user's."""
 
     def run(endpoint: str, *arguments: str, limits: Callable[[], None] | None = None, **environment: str) -> Any:
         (tmp_path / "config.toml").write_text(FAST)
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        key_id, secret = BASE_CREDENTIALS
         return subprocess.Popen(
             [COMMAND, "scan", *arguments],
             cwd=tmp_path,
-            env=clean
-            | {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_ENDPOINT_URL": endpoint}
-            | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-            | {"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}
-            | environment,
+            env=surroundings(endpoint) | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -297,3 +303,62 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("fate", ["closed", "full", "gone"])
+@pytest.mark.parametrize("extra", [[], ["--log-format", "json"]], ids=["text", "json"])
+def test_a_stderr_that_cannot_be_written_does_not_end_the_audit(
+    start: Any, tmp_path: Path, fate: str, extra: list[str]
+) -> None:
+    redirection = {"closed": "2>&-", "full": "2>/dev/full", "gone": "2> >(exec true)"}[fate]
+    with serving(organization(5)) as endpoint:
+        result = subprocess.run(
+            ["bash", "-c", f'exec "$0" scan "$@" {redirection}', COMMAND, "--runs-dir", "second", *extra],
+            cwd=tmp_path,
+            env=surroundings(endpoint),
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert result.returncode == 0
+    folder = tmp_path / result.stdout.strip()
+    assert len(read_ledger(folder)) == 5
+    assert (folder / "manifest.json").exists()
+
+
+def test_few_open_files_are_no_obstacle(start: Any) -> None:
+    def as_on_macos() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
+
+    with serving(organization(300), Faults(latency_seconds=0.3)) as endpoint:
+        code, _, err = finish(start(endpoint, limits=as_on_macos))
+    assert code == 0, err
+
+
+def test_sigterm_while_the_organization_is_listed(start: Any, tmp_path: Path) -> None:
+    with serving(organization(300), Faults(latency_seconds=2)) as endpoint:
+        process = start(endpoint)
+        wait_for(lambda: (tmp_path / "runs" / ".lock").exists())
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        code, out, err = finish(process)
+    assert (code, out) == (130, "")
+    assert "stopped at once" in err
+
+
+def test_an_older_manifest_that_cannot_be_read_is_a_gap_in_the_chain_and_no_more(start: Any, tmp_path: Path) -> None:
+    older = tmp_path / "runs" / "20200101T000000Z-o-benchmark01"
+    (older / "manifest.json").mkdir(parents=True)
+    with serving(organization()) as endpoint:
+        code, out, _ = finish(start(endpoint))
+    assert code == 0
+    manifest = json.loads((tmp_path / out.strip() / "manifest.json").read_text())
+    assert manifest["previous"] == {"run_id": older.name, "sha256": None}
+
+
+@pytest.mark.parametrize("moment", ["1969-12-31", "0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59-12:00", "soon", ""])
+def test_an_as_of_that_is_no_moment_to_judge_by(start: Any, moment: str) -> None:
+    code, _, err = finish(start("http://127.0.0.1:9", "--as-of", moment))
+    assert code == 2
+    assert "--as-of" in err

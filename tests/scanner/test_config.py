@@ -228,7 +228,7 @@ def test_what_may_be_a_secret_is_never_printed(config_file: Path, text: str) -> 
         ("[limits]\naccess_key_max_age_days = 90.5", "limits.access_key_max_age_days: must be a integer (got 90.5)"),
         ("[limits]\naccess_key_max_age_days = true", "limits.access_key_max_age_days: must be a integer (got True)"),
         ("[output]\nruns_dir = 5", "output.runs_dir: must be text in quotes (got 5)"),
-        ("[output]\nruns_dir = ''", "output.runs_dir: String should have at least 1 character (got '')"),
+        ("[output]\nruns_dir = ''", "output.runs_dir: must be the path of a folder (got '')"),
         ("[output]\nformats = 'csv'", "output.formats: must be a list (got 'csv')"),
         ("[output]\nformats = ['pdf']", "output.formats[1]: must be 'xlsx' or 'csv' (got 'pdf')"),
         ("scan = 5", "scan: must be a table, written as [scan]"),

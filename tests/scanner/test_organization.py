@@ -225,3 +225,40 @@ def test_a_slash_in_the_name_of_an_ou_does_not_look_like_a_level(ask: Any) -> No
         lambda aws: walk_tree(aws, CallRecord(), required=False),
     )
     assert tree.places["111122223333"] == Place(r"Root/A\/B", ("r-ab12", "ou-1"))
+
+
+def test_an_account_that_comes_twice_counts_as_active_if_one_of_them_is(ask: Any) -> None:
+    page = {"Accounts": [raw("111122223333"), raw("111122223333", State="SUSPENDED")]}
+    listed = ask(lambda *_: (200, page), lambda aws: list_accounts(aws, CallRecord()))
+    assert listed["111122223333"].state == "ACTIVE"
+
+
+@pytest.mark.parametrize("account_id", ["../../etc", "1111222233334", "１１１１２２２２３３３３", ""])
+def test_an_account_id_that_is_none_is_refused(ask: Any, account_id: str) -> None:
+    with pytest.raises(OrganizationError, match="not 12 digits"):
+        ask(lambda *_: (200, {"Accounts": [raw(account_id)]}), lambda aws: list_accounts(aws, CallRecord()))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"Roots": [{}]}, {"Roots": [{"Id": "r-ab12", "Name": "Root"}], "Accounts": [{"Id": "x"}]}],
+    ids=["nothing", "a root without an id", "an account that is none"],
+)
+def test_a_tree_that_cannot_be_understood_is_told_and_not_fatal(
+    ask: Any, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scanner.aws.TRIES", 1)
+    monkeypatch.setattr("scanner.aws.BACK_OFF_SECONDS", 0)
+    tree = ask(lambda *_: (200, body), lambda aws: walk_tree(aws, CallRecord(), required=False))
+    assert tree.places == {}
+    assert tree.failure
+
+
+def test_a_tree_that_leads_in_a_circle_is_told(ask: Any) -> None:
+    body = {
+        "Roots": [{"Id": "r-ab12", "Name": "Root"}],
+        "Accounts": [],
+        "OrganizationalUnits": [{"Id": "r-ab12", "Name": "again"}],
+    }
+    tree = ask(lambda *_: (200, body), lambda aws: walk_tree(aws, CallRecord(), required=False))
+    assert tree.failure == "the OU tree leads to r-ab12 a second time"

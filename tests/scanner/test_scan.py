@@ -298,19 +298,19 @@ def test_the_run_folder_holds_the_bytes_as_sent_and_ids_that_cloudtrail_would_kn
 
 def test_a_report_that_expires_before_it_is_fetched_is_generated_anew(scanned: Any) -> None:
     # Five hours pass between the first GenerateCredentialReport of each account and the question for the report.
-    ahead = timedelta()
+    behind = timedelta(hours=5)
 
     def clock() -> datetime:
-        return datetime.now(UTC) + ahead
+        return datetime.now(UTC) - behind
 
     simulator = Simulator(small(2), clock=clock)
 
     def jump() -> None:
-        nonlocal ahead
+        nonlocal behind
         deadline = time.monotonic() + 30
         while simulator.counts["iam", "GenerateCredentialReport"] < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
-        ahead = timedelta(hours=5)
+        behind = timedelta()
 
     jumping = threading.Thread(target=jump)
     jumping.start()
@@ -331,3 +331,12 @@ def test_an_account_does_not_time_out_while_it_waits_for_its_turn(scanned: Any) 
     )
 
     assert set(outcomes(assessment).values()) == {"scanned"}
+
+
+def test_a_report_from_the_future_is_not_believed(scanned: Any) -> None:
+    simulator = Simulator(small(2), clock=lambda: datetime.now(UTC) + timedelta(hours=1))
+
+    _, assessment = scanned(simulator)
+
+    assert set(outcomes(assessment).values()) == {"report_malformed"}
+    assert assessment.accounts["reason"].str.contains("generated in the future").all()
