@@ -12,6 +12,7 @@ demo: $(VENV)/.installed
 	else echo "The demo ended with exit code $$code instead of 4."; exit 1; fi
 
 test: $(VENV)/.installed-dev
+	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
