@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format bench package lock clean
+.PHONY: install demo test lint format bench package lock clean
+
+install: $(VENV)/.installed
 
 # Ends with exit code 4 when it works: two of the simulated accounts refuse to be read.
 demo: $(VENV)/.installed
