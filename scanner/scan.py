@@ -108,7 +108,7 @@ async def scan(config: Config, *, started: datetime, as_of: datetime, watcher: W
             population = listing.population_so_far()
             folder.write_population(population.accounts, record.request_ids)
             frame = read_frame(folder)
-    notes = (*population.notes, *_foreign_endpoints(run.endpoints))
+    notes = (*_other_moment(run), *population.notes, *_foreign_endpoints(run.endpoints))
     finished = datetime.now(UTC).replace(microsecond=0)
     return folder, assess(folder, replace(run, finished=finished, interrupted=interrupted, notes=notes), frame)
 
@@ -173,6 +173,16 @@ async def _enter_listing_role(aws: Aws, config: Config, record: CallRecord, star
             "Check [organization] role_arn, that role's trust policy, and that the caller may assume it.",
         ) from None
     await aws.use_organization_role(session)
+
+
+def _other_moment(run: Run) -> list[str]:
+    """A note where ages are not those of the run's own day."""
+    if run.as_of == run.started:
+        return []
+    return [
+        f"Ages are measured at {run.as_of:%Y-%m-%d %H:%M:%S} UTC (--as-of), not at the start of the run; "
+        "the keys are those that exist now."
+    ]
 
 
 def _foreign_endpoints(endpoints: dict[str, str]) -> list[str]:

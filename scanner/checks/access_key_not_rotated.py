@@ -19,7 +19,10 @@ from scanner.normalize import ACCESS_KEYS, MORE
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """A date may lie this far after both `as_of` and the report's own time; further, it is no date to judge by."""
 
-OLD_KEY = "<old-access-key-id>"
+LONGEST_RUN = timedelta(days=1)
+"""A key may be created while the run lasts, after `as_of` and before its report."""
+
+OLD_KEY = "OLD-ACCESS-KEY-ID"
 
 
 def _applies(frame: pd.DataFrame) -> pd.Series:
@@ -28,8 +31,9 @@ def _applies(frame: pd.DataFrame) -> pd.Series:
 
 
 def _is_in_future(frame: pd.DataFrame, as_of: datetime) -> pd.Series:
+    """After both moments it is measured by; or a day after `as_of`, which is no key of that moment at all."""
     latest = frame["report_generated"].where(frame["report_generated"] > as_of, pd.Timestamp(as_of))
-    return frame["last_rotated"] > latest + CLOCK_TOLERANCE
+    return (frame["last_rotated"] > latest + CLOCK_TOLERANCE) | (frame["last_rotated"] > as_of + LONGEST_RUN)
 
 
 def _fails(frame: pd.DataFrame, limits: Limits, as_of: datetime) -> pd.Series:
@@ -52,11 +56,18 @@ def _reason(row: Any, limits: Limits, as_of: datetime) -> str:
     elif pd.isna(row.last_rotated):
         reason = "the key is active and the report gives no readable date for it"
     elif row.last_rotated > as_of and row.last_rotated - as_of > CLOCK_TOLERANCE:
-        reason = f"the report dates the key in the future: {row.last_rotated:%Y-%m-%dT%H:%M:%SZ}"
+        date = f"{row.last_rotated:%Y-%m-%dT%H:%M:%SZ}"
+        is_later_key = row.last_rotated <= row.report_generated
+        reason = (
+            f"the key is of {date}, after the moment ages are measured at"
+            if is_later_key
+            else (f"the report dates the key in the future: {date}")
+        )
     else:
         age = as_of - row.last_rotated
         reason = f"active and not rotated for {_duration(age)}; the limit is {limit.days} days"
-    return f"{reason}; {row.key_note}" if row.key_note else reason
+    note = "AWS lists the id of a root key to the root user alone" if row.is_root else row.key_note
+    return f"{reason}; {note}" if note else reason
 
 
 def _duration(age: timedelta) -> str:
@@ -74,7 +85,10 @@ def _fix(row: Any) -> str:
     user = _user_option(row)
     old = row.key_id if pd.notna(row.key_id) else OLD_KEY
     # A comma may stand in a user's name, not in a secret's; a slash in a secret's, not in a user's.
-    store = shlex.quote(f"iam/{row.account_id}/{row.user.replace(',', '/')}")
+    store = _quoted(f"iam/{row.account_id}/{row.user.replace(',', '/')}")
+    file = f"new-key-{row.account_id}-{row.user}.json"
+    is_here = f'test "$(aws sts get-caller-identity --query Account --output text)" = {row.account_id}'
+    create = f"aws iam create-access-key {user} > {_quoted(file)}"
     return "\n".join(
         [
             f"# In account {row.account_id}: replace {_which(row)}",
@@ -82,26 +96,32 @@ def _fix(row: Any) -> str:
             "# Two keys? AWS allows no third, so step 1 would be refused. If the other is to replace this one, go on",
             "# at step 3. If it is not used, first take steps 5 and 6 for it. If both are in use, first move the",
             "# systems of one key to the other: steps 3 to 6.",
-            "# 1 create the new key, without showing its secret; an earlier new-key.json is not overwritten",
-            f"(umask 077; set -C; aws iam create-access-key {user} > new-key.json)",
-            "# 2 save it; where this secret exists: put-secret-value --secret-id in place of create-secret --name",
-            f"aws secretsmanager create-secret --name {store} --secret-string file://new-key.json && rm new-key.json",
+            "# 1 create the new key, in this account only, without showing its secret or overwriting an earlier one",
+            f"({is_here} && umask 077 && set -C && {create}) || test -s {_quoted(file)} || rm -f {_quoted(file)}",
+            "# 2 save it. Where this secret exists: put-secret-value --secret-id in place of create-secret --name",
+            f"aws secretsmanager create-secret --name {store} --secret-string {_quoted(f'file://{file}')} "
+            f"&& rm {_quoted(file)}",
             "# 3 update every system that uses the old key",
             "# 4 validate: the new key works, and the old one is used no more",
-            "aws sts get-caller-identity --profile <profile-of-the-new-key>",
+            "aws sts get-caller-identity --profile PROFILE-OF-THE-NEW-KEY",
             f"aws iam get-access-key-last-used --access-key-id {old}",
-            "# 5 deactivate the old key, and wait a week; see undo",
-            f"aws iam update-access-key {user} --access-key-id {old} --status Inactive",
-            "# 6 delete it; from here on there is no way back",
-            f"aws iam delete-access-key {user} --access-key-id {old}",
+            "# 5 deactivate the old key when step 4 holds, and wait a week. Undo is in the next column",
+            f"#   aws iam update-access-key {user} --access-key-id {old} --status Inactive",
+            "# 6 delete it after that week. From here on there is no way back",
+            f"#   aws iam delete-access-key {user} --access-key-id {old}",
         ]
     )
+
+
+def _quoted(text: str) -> str:
+    """One word for bash and zsh; the latter takes a word that begins with = for a command."""
+    return f"'{text}'" if text.startswith("=") and shlex.quote(text) == text else shlex.quote(text)
 
 
 def _user_option(row: Any) -> str:
     """The option that names the user; after a space, a name that begins with a hyphen would be an option itself."""
     separator = "=" if row.user.startswith("-") else " "
-    return f"--user-name{separator}{shlex.quote(row.user)}"
+    return f"--user-name{separator}{_quoted(row.user)}"
 
 
 def _which(row: Any) -> str:

@@ -112,7 +112,7 @@ BOUNDARY = [
     User("ten-years", [Key(at("2015-06-30T12:00:00"), FAIL, used=at("2025-06-29T23:59:00"))]),
     User("before-use-was-recorded", [Key(at("2012-01-01T00:00:00"), FAIL)]),
     User("one-day", [Key(at("2025-06-29T12:00:00"), PASS, used=at("2025-06-30T01:00:00"))]),
-    User("after-the-date-of-the-audit", [Key(at("2025-07-01T18:00:00"), PASS)]),
+    User("after-the-date-of-the-audit", [Key(at("2025-07-01T06:00:00"), PASS)]),
     User("in-the-future", [Key(at("2150-01-01T00:00:00"), UNKNOWN)]),
 ]
 PAIRS = [

@@ -108,7 +108,7 @@ def test_fix_and_undo_name_this_user_and_this_key_to_a_shell(scan):
     for row, finding in zip(scan.findings, scan.csv("findings.csv"), strict=True):
         fix, undo = (list(options(finding[name])) for name in ("fix", "undo"))
         assert {user for _, user, _ in fix + undo} - {None} == {row.user.name}
-        assert {key for _, _, key in fix + undo} - {None} == {row.key_id or "<old-access-key-id>"}
+        assert {key for _, _, key in fix + undo} - {None} == {row.key_id or "OLD-ACCESS-KEY-ID"}
         assert [action for action, _, key in fix if key] == [
             "get-access-key-last-used",
             "update-access-key",
@@ -122,7 +122,7 @@ def test_fix_and_undo_name_this_user_and_this_key_to_a_shell(scan):
 def options(commands: str) -> Iterator[tuple[str, str | None, str | None]]:
     """Of each IAM command its action, user and key, as a shell splits them."""
     for line in commands.splitlines():
-        if "aws iam " in line and not line.startswith("#"):
+        if "aws iam " in line and (not line.startswith("#") or line.startswith("#   aws ")):
             # `--name=value` stands where `--name value` would take the value for another option.
             words = [part for word in shlex.split(line) for part in re.split(r"(?<=^--user-name)=", word)]
             after = dict(pairwise(words))

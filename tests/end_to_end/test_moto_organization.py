@@ -103,7 +103,11 @@ def test_run_json_counts_every_account_once(scan):
     assert counts == {"listed": 41, **outcomes}
     assert scan.json["as_of"] == "2025-06-30T12:00:00Z"
     assert scan.json["management_account_id"] == CALLER_ACCOUNT
-    assert scan.json["notes"] == ["Requests went to 127.0.0.1, which is not AWS's domain."]
+    assert scan.json["notes"] == [
+        "Ages are measured at 2025-06-30 12:00:00 UTC (--as-of), not at the start of the run; "
+        "the keys are those that exist now.",
+        "Requests went to 127.0.0.1, which is not AWS's domain.",
+    ]
     assert is_within(scan, scan.json["started"], scan.json["finished"])
 
 

@@ -126,7 +126,7 @@ def test_boundary_is_as_worked_out_by_hand(incomplete):
         "ten-years": (FAIL, 3653, "2015-09-28"),
         "before-use-was-recorded": (FAIL, 4929, "2012-03-31"),
         "one-day": (PASS, 1, "2025-09-27"),
-        "after-the-date-of-the-audit": (PASS, -1, "2025-09-29"),
+        "after-the-date-of-the-audit": (PASS, 0, "2025-09-29"),
         "in-the-future": (UNKNOWN, -45474, "2150-04-01"),
     }
 

@@ -141,9 +141,14 @@ def test_row(values: dict[str, Any], wanted: str) -> None:
     assert verdict(row(**values)) == wanted
 
 
-def test_a_key_made_between_as_of_and_the_report_passes_when_an_older_moment_is_asked_for() -> None:
+def test_a_key_made_while_the_run_lasts_passes() -> None:
+    key = row(last_rotated="2026-11-23T11:00:00Z", report_generated="2026-11-23T11:30:00Z")
+    assert verdict(key, as_of=datetime(2026, 11, 23, 6, tzinfo=UTC)) == "PASS"
+
+
+def test_a_key_made_long_after_as_of_is_unknown_when_an_older_moment_is_asked_for() -> None:
     key = row(last_rotated="2026-11-20T00:00:00Z", report_generated="2026-11-23T11:00:00Z")
-    assert verdict(key, as_of=datetime(2026, 9, 30, tzinfo=UTC)) == "PASS"
+    assert verdict(key, as_of=datetime(2026, 9, 30, tzinfo=UTC)) == "UNKNOWN"
 
 
 def test_an_empty_frame_has_no_verdict() -> None:
@@ -162,7 +167,7 @@ def oracle(values: dict[str, Any], days: int, as_of: datetime) -> str:
     now = as_of
     if values["report_generated"] is not None and values["report_generated"] > now:
         now = values["report_generated"]
-    if values["last_rotated"] - now > timedelta(minutes=5):
+    if values["last_rotated"] - now > timedelta(minutes=5) or values["last_rotated"] - as_of > timedelta(days=1):
         return "UNKNOWN"
     seconds_old = (as_of - values["last_rotated"]).total_seconds()
     return "FAIL" if seconds_old > days * 24 * 60 * 60 else "PASS"
@@ -262,18 +267,21 @@ aws iam list-access-keys --user-name alice
 # Two keys? AWS allows no third, so step 1 would be refused. If the other is to replace this one, go on
 # at step 3. If it is not used, first take steps 5 and 6 for it. If both are in use, first move the
 # systems of one key to the other: steps 3 to 6.
-# 1 create the new key, without showing its secret; an earlier new-key.json is not overwritten
-(umask 077; set -C; aws iam create-access-key --user-name alice > new-key.json)
-# 2 save it; where this secret exists: put-secret-value --secret-id in place of create-secret --name
-aws secretsmanager create-secret --name iam/111122223333/alice --secret-string file://new-key.json && rm new-key.json
+# 1 create the new key, in this account only, without showing its secret or overwriting an earlier one
+(test "$(aws sts get-caller-identity --query Account --output text)" = 111122223333 && umask 077 && set -C && \
+aws iam create-access-key --user-name alice > new-key-111122223333-alice.json) || \
+test -s new-key-111122223333-alice.json || rm -f new-key-111122223333-alice.json
+# 2 save it. Where this secret exists: put-secret-value --secret-id in place of create-secret --name
+aws secretsmanager create-secret --name iam/111122223333/alice --secret-string \
+file://new-key-111122223333-alice.json && rm new-key-111122223333-alice.json
 # 3 update every system that uses the old key
 # 4 validate: the new key works, and the old one is used no more
-aws sts get-caller-identity --profile <profile-of-the-new-key>
+aws sts get-caller-identity --profile PROFILE-OF-THE-NEW-KEY
 aws iam get-access-key-last-used --access-key-id AKIAIOSFODNN7EXAMPLE
-# 5 deactivate the old key, and wait a week; see undo
-aws iam update-access-key --user-name alice --access-key-id AKIAIOSFODNN7EXAMPLE --status Inactive
-# 6 delete it; from here on there is no way back
-aws iam delete-access-key --user-name alice --access-key-id AKIAIOSFODNN7EXAMPLE"""
+# 5 deactivate the old key when step 4 holds, and wait a week. Undo is in the next column
+#   aws iam update-access-key --user-name alice --access-key-id AKIAIOSFODNN7EXAMPLE --status Inactive
+# 6 delete it after that week. From here on there is no way back
+#   aws iam delete-access-key --user-name alice --access-key-id AKIAIOSFODNN7EXAMPLE"""
 
 UNDO = """\
 # Until the old key is deleted: re-enable it, then point the systems back to it
@@ -288,11 +296,11 @@ def test_fix_and_undo_of_a_plain_user_whose_key_is_known() -> None:
 
 def test_fix_and_undo_of_a_key_whose_id_is_not_known_tell_how_to_know_it() -> None:
     key = only_row()
-    first = "# In account 111122223333: replace the key created at 2020-02-29T23:59:59Z, here <old-access-key-id>"
-    assert CHECK.fix(key).splitlines() == [first, *FIX.replace(KEY_ID, "<old-access-key-id>").splitlines()[1:]]
-    assert CHECK.undo(key) == UNDO.replace(KEY_ID, "<old-access-key-id>")
+    first = "# In account 111122223333: replace the key created at 2020-02-29T23:59:59Z, here OLD-ACCESS-KEY-ID"
+    assert CHECK.fix(key).splitlines() == [first, *FIX.replace(KEY_ID, "OLD-ACCESS-KEY-ID").splitlines()[1:]]
+    assert CHECK.undo(key) == UNDO.replace(KEY_ID, "OLD-ACCESS-KEY-ID")
     dateless = CHECK.fix(only_row(last_rotated=None)).splitlines()[0]
-    assert dateless.endswith("replace the key that the report gives no date for, here <old-access-key-id>")
+    assert dateless.endswith("replace the key that the report gives no date for, here OLD-ACCESS-KEY-ID")
 
 
 def test_fix_takes_the_steps_in_their_order() -> None:
@@ -315,9 +323,9 @@ def commands(text: str) -> list[list[str]]:
     """The words of each AWS command, as a shell reads them."""
     found = []
     for each in text.splitlines():
-        if each.startswith("#"):
+        if each.startswith("#") and not each.startswith("#   aws "):
             continue
-        words = shlex.split(each.strip("()"))
+        words = shlex.split(each.removeprefix("#   ").strip("("))
         found.append(words[words.index("aws") :])
     return found
 
@@ -347,9 +355,12 @@ def test_a_shell_runs_the_fix_and_nothing_else(name: str, tmp_path: Any) -> None
     """A stand-in `aws` writes its words down; the list of calls is all that a real shell makes of the text."""
     log = tmp_path / "calls"
     aws = tmp_path / "aws"
-    aws.write_text(f'#!/bin/sh\nprintf "%s\\\\0" "$@" >> {log}; printf "\\\\n" >> {log}\n')
+    aws.write_text(
+        f'#!/bin/sh\n[ "$4" = Account ] && exec echo 111122223333\n'
+        f'printf "%s\\\\0" "$@" >> {log}; printf "\\\\n" >> {log}\n'
+    )
     aws.chmod(0o700)
-    fix = CHECK.fix(only_row(user=name, key_id=KEY_ID)).replace("<profile-of-the-new-key>", "new")
+    fix = CHECK.fix(only_row(user=name, key_id=KEY_ID))
 
     done = subprocess.run(
         ["/bin/sh", "-c", fix],
@@ -362,18 +373,24 @@ def test_a_shell_runs_the_fix_and_nothing_else(name: str, tmp_path: Any) -> None
 
     calls = [line.split("\0")[:-1] for line in log.read_text(encoding="utf-8").splitlines()]
     assert done.stdout == done.stderr == ""
-    assert [call[1] for call in calls] == [words[2] for words in commands(fix)]
+    # Pasted as a whole it ends with the validation: what takes the old key away is to be run later, on its own.
+    assert [call[1] for call in calls] == [words[2] for words in commands(fix)][:-2]
+    assert "delete-access-key" not in str(calls)
     created = calls[1]
     assert created[2:] == ([f"--user-name={name}"] if name.startswith("-") else ["--user-name", name])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["aws", "calls"]
 
 
 def test_an_earlier_new_key_is_not_overwritten(tmp_path: Any) -> None:
-    secret = tmp_path / "new-key.json"
+    secret = tmp_path / "new-key-111122223333-alice.json"
     secret.write_text("the only copy of a secret")
-    create = next(each for each in CHECK.fix(only_row(key_id=KEY_ID)).splitlines() if each.startswith("(umask"))
-    done = subprocess.run(["/bin/sh", "-c", create], cwd=tmp_path, capture_output=True, check=False)
-    assert done.returncode != 0
+    create = next(each for each in CHECK.fix(only_row(key_id=KEY_ID)).splitlines() if each.startswith("(test"))
+    aws = tmp_path / "aws"
+    aws.write_text("#!/bin/sh\necho 111122223333\n")
+    aws.chmod(0o700)
+    environment = {"PATH": f"{tmp_path}:/bin:/usr/bin"}
+    done = subprocess.run(["/bin/sh", "-c", create], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert secret.name in done.stderr.decode()
     assert secret.read_text() == "the only copy of a secret"
 
 
