@@ -223,7 +223,6 @@ def _use_simulated_aws(endpoint: str) -> None:
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
-        AWS_DATA_PATH="",
         NO_PROXY="127.0.0.1",
         no_proxy="127.0.0.1",
     )
