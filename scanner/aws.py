@@ -1,41 +1,47 @@
-"""Everything that knows the AWS library: clients, credentials per task, rates, retries, and the mapping of errors.
+"""Everything that asks AWS: the clients of a run, its declared actions, retries and rates.
 
 One client per service serves the whole run: a client per account would cost a TLS context, a connection pool and
-15 ms of CPU each. The IAM client signs with the credentials of the account whose request is being made; they travel
-in a context variable, so that no two tasks can see each other's.
+15 ms of CPU each. Every client signs with the credentials of the task whose request is being made; they travel in a
+context variable, so that no two tasks can see each other's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aioboto3
 import aiobotocore.session
 import botocore.exceptions as boto
-from aiobotocore.credentials import AioCredentials
-from asyncio_throttle.throttler import Throttler
 from botocore import xform_name
 from botocore.config import Config as BotoConfig
-from botocore.credentials import ReadOnlyCredentials
 from botocore.utils import parse_timestamp as parse_any_timestamp
 
 from scanner import __version__
-from scanner.aws_errors import UNREADABLE, first_line, map_error
+from scanner.aws_errors import CREDENTIAL_ERRORS, UNREADABLE, first_line, map_error
 from scanner.config import Config
-from scanner.errors import AwsError, CallerError, CredentialsRefused, Throttled, Unreachable
+from scanner.credentials import CALLER_SESSION, RenewableCredentials, RoleSession, TaskCredentialProvider, signing
+from scanner.errors import (
+    AwsError,
+    CallerError,
+    CallerExpired,
+    ClockSkewed,
+    CredentialsRefused,
+    Throttled,
+    Unreachable,
+)
 from scanner.models import Caller
+from scanner.rates import rates_of_actions
 
 MEMBER_ACTIONS = ("iam:GenerateCredentialReport", "iam:GetCredentialReport", "iam:ListAccessKeys")
 """All that a scan calls inside an account; the session policy allows exactly these."""
@@ -76,32 +82,19 @@ ANSWER_KEYS = {
 }
 """What an answer must have to be one: a proxy's sign-in page comes with status 200, and parses to nothing."""
 
-RETRIED = (Throttled, Unreachable)
+RETRIED = (Throttled, Unreachable, ClockSkewed)
 TRIES = 8
 BACK_OFF_SECONDS = 0.4
 BACK_OFF_CAP_SECONDS = 20.0
 POOL_CONNECTIONS = 128
 DEFAULT_REGION = "us-east-1"
 CALLER_ARN = re.compile(r"arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:.+")
-LISTING_SESSION_SECONDS = 3600
+AWS_MODELS = Path(__file__).with_name("aws_models")
+"""Fields that AWS sends and the pinned botocore does not know yet, in the form that its loader merges into its own."""
 
 # A failed refresh of the caller's credentials comes to us as an error; the library would print its traceback too.
 logging.getLogger("aiobotocore").addHandler(logging.NullHandler())
 logging.getLogger("botocore").addHandler(logging.NullHandler())
-
-
-@dataclass(frozen=True, slots=True)
-class RoleSession:
-    """Temporary credentials of one role; the secrets stay out of every repr."""
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str = field(repr=False)
-    expires: datetime
-
-
-CALLER_SESSION = RoleSession("", "", "", datetime.max.replace(tzinfo=UTC))
-"""Stands for the caller's own credentials: in the account one already is, no role can be assumed."""
 
 
 @dataclass(slots=True)
@@ -130,71 +123,17 @@ class CallRecord:
             self.deadline.reschedule(when + loop.time() - began)
 
 
-_signing_session: ContextVar[RoleSession] = ContextVar("signing_session")
-
-
-class _TaskCredentials(AioCredentials):  # type: ignore[misc]
-    """What the IAM client takes for its credentials: at each signature, those of the request being made."""
-
-    def __init__(self, caller: Any) -> None:
-        super().__init__(access_key="", secret_key="", method="credaudit")
-        self._caller = caller
-
-    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """Those of the session that `Aws.call` was given; a request that was given none fails here."""
-        session = _signing_session.get()
-        if session is CALLER_SESSION:
-            return await self._caller.get_frozen_credentials()
-        return ReadOnlyCredentials(session.access_key_id, session.secret_access_key, session.session_token)
-
-
-class _TaskCredentialProvider:
-    """The component botocore asks for credentials when it makes a client."""
-
-    def __init__(self, caller: Any) -> None:
-        self._credentials = _TaskCredentials(caller)
-
-    async def load_credentials(self) -> _TaskCredentials:
-        return self._credentials
-
-
-class Rate:
-    """So many calls a second in the long run, and no more than `burst` at once.
-
-    One task at a time waits in the throttler: a thousand of them there would burn a core.
-    """
-
-    def __init__(self, calls_a_second: int, burst: int | None = None) -> None:
-        burst = burst or calls_a_second
-        self._throttler = Throttler(rate_limit=burst, period=burst / calls_a_second, retry_interval=0.02)
-        self._turn = asyncio.Lock()
-
-    async def wait(self) -> None:
-        """Return when the next call may be sent."""
-        async with self._turn:
-            await self._throttler.acquire()
-
-
-def _organizations_rate(calls_a_second: int) -> Rate:
-    """AWS documents a burst of 12 beside 8 a second, and of 8 beside 5."""
-    return Rate(calls_a_second, burst=math.ceil(calls_a_second * 1.5))
-
-
 class Aws:
     """The clients of one run. Use as an async context manager; every request goes through `call`."""
 
     def __init__(self, config: Config) -> None:
-        rates = config.scan.rates
         self._config = config
-        self._rates = {
-            "sts": Rate(rates.sts),
-            "iam": Rate(rates.iam),
-            "organizations": _organizations_rate(rates.organizations),
-        }
-        self._list_accounts_rate = _organizations_rate(rates.list_accounts)
+        self._rates = rates_of_actions(config.scan.rates)
         self._slots = asyncio.Semaphore(config.scan.concurrency)
         self._stack = AsyncExitStack()
         self._clients: dict[str, Any] = {}
+        self._caller = self._lister = RenewableCredentials(self._load_callers_credentials)
+        self._identity: Caller | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -216,26 +155,34 @@ class Aws:
             for service, address in addresses.items()
         }
 
-    async def _open_clients(self) -> None:
+    async def _load_callers_credentials(self) -> Any:
+        """From where the AWS CLI would find them; a session keeps what it has found, so each time takes a new one."""
         try:
-            caller_core = _core_session(self._config.access.profile)
-            caller_session = aioboto3.Session(botocore_session=caller_core)
-            caller = await caller_core.get_credentials()
+            credentials = await _core_session(self._config.access.profile).get_credentials()
         except (boto.BotoCoreError, ValueError, OSError) as error:
             raise _no_credentials(error) from None
-        if caller is None:
+        if credentials is None:
             raise _no_credentials(None)
-        # AWS_REGION is what the CLI, Lambda and the other SDKs heed first; this one knows AWS_DEFAULT_REGION only.
-        region = os.environ.get("AWS_REGION") or caller_session.region_name or DEFAULT_REGION
-        member_core = _core_session(self._config.access.profile)
-        member_core.register_component("credential_provider", _TaskCredentialProvider(caller))
-        member_session = aioboto3.Session(botocore_session=member_core)
-        self._caller_session = caller_session
-        self._region = region
-        for service, session in (("sts", caller_session), ("organizations", caller_session), ("iam", member_session)):
-            self._clients[service] = await self._open_client(session, service)
+        return credentials
 
-    async def _open_client(self, session: aioboto3.Session, service: str, **credentials: str) -> Any:
+    async def _open_clients(self) -> None:
+        try:
+            core = _core_session(self._config.access.profile)
+            core.register_component("credential_provider", TaskCredentialProvider())
+            core.get_component("data_loader").search_paths.append(str(AWS_MODELS))
+            session = aioboto3.Session(botocore_session=core)
+        except (boto.BotoCoreError, ValueError, OSError) as error:
+            raise _no_credentials(error) from None
+        try:
+            await self._caller.get_frozen_credentials()
+        except CREDENTIAL_ERRORS as error:
+            raise _no_credentials(error) from None
+        # AWS_REGION is what the CLI, Lambda and the other SDKs heed first; this one knows AWS_DEFAULT_REGION only.
+        region = os.environ.get("AWS_REGION") or session.region_name or DEFAULT_REGION
+        for service in ("sts", "organizations", "iam"):
+            self._clients[service] = await self._open_client(session, service, region)
+
+    async def _open_client(self, session: aioboto3.Session, service: str, region: str) -> Any:
         settings = BotoConfig(
             # Own retries (in `call`): they hold no slot while they wait, and the ledger counts every attempt.
             retries={"mode": "standard", "total_max_attempts": 1},
@@ -245,7 +192,7 @@ class Aws:
             # One ready-made string: building botocore's own costs an eighth of the CPU of a request.
             user_agent=f"credaudit/{__version__} aioboto3",
         )
-        client = session.client(service, region_name=self._region, config=settings, **credentials)
+        client = session.client(service, region_name=region, config=settings)
         try:
             return await self._stack.enter_async_context(client)
         except (boto.BotoCoreError, ValueError, OSError) as error:
@@ -254,15 +201,10 @@ class Aws:
                 "Check the region, AWS_ENDPOINT_URL, and what else AWS_* variables and the AWS configuration set.",
             ) from None
 
-    async def use_organization_role(self, session: RoleSession) -> None:
-        """List the organization with these credentials (the hop role's) from now on."""
-        self._clients["organizations"] = await self._open_client(
-            self._caller_session,
-            "organizations",
-            aws_access_key_id=session.access_key_id,
-            aws_secret_access_key=session.secret_access_key,
-            aws_session_token=session.session_token,
-        )
+    async def use_organization_role(self, enter: Callable[[], Awaitable[RoleSession]]) -> None:
+        """List the organization with the sessions that `enter` gives (the hop role's) from now on."""
+        self._lister = RenewableCredentials(enter)
+        await self._lister.get_frozen_credentials()
 
     async def call(
         self,
@@ -275,45 +217,78 @@ class Aws:
     ) -> dict[str, Any]:
         """Send one declared read action, again while AWS throttles or fails, and return the answer.
 
-        `session` signs requests to IAM. Waits between tries hold no slot. Raises the classes of `errors.AwsError`.
+        `session` signs requests to IAM. Waits between tries hold no slot. Raises the classes of `errors.AwsError`;
+        CallerExpired where AWS no longer takes the caller's own credentials, and there are no newer ones.
         """
-        if action not in MEMBER_ACTIONS and action not in CALLER_ACTIONS:
+        if action not in self._rates:
             raise ValueError(f"{action} is not a declared action of a scan")
+        signer = self._signer(action, session)
         for attempt in range(1, tries + 1):
             try:
-                return await self._send(action, record, parameters or {}, session)
+                return await self._send(action, record, parameters or {}, signer)
             except RETRIED as error:
                 if isinstance(error, Throttled):
                     record.throttles += 1
                 if attempt == tries:
                     raise
+            except CredentialsRefused as error:
+                if isinstance(signer, RoleSession) or attempt == tries:
+                    raise
+                await self._renew(signer, error, record)
+                continue
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(BACK_OFF_CAP_SECONDS, BACK_OFF_SECONDS * 2**attempt))
         raise AssertionError("unreachable: the last try returns or raises")
 
+    def _signer(self, action: str, session: RoleSession | None) -> RoleSession | RenewableCredentials:
+        if action.startswith("organizations:"):
+            return self._lister
+        if action.startswith("sts:"):
+            return self._caller
+        assert session is not None, "an IAM request must say whose credentials sign it"
+        return self._caller if session is CALLER_SESSION else session
+
     async def _send(
-        self, action: str, record: CallRecord, parameters: Mapping[str, Any], session: RoleSession | None
+        self, action: str, record: CallRecord, parameters: Mapping[str, Any], signer: RoleSession | RenewableCredentials
     ) -> dict[str, Any]:
         service, operation = action.split(":")
-        rate = self._list_accounts_rate if operation == "ListAccounts" else self._rates[service]
-        if service == "iam":
-            assert session is not None, "an IAM request must say whose credentials sign it"
-            _signing_session.set(session)  # seen by this account's task alone, however long it waits
+        rate = self._rates[action]
         with record.off_the_clock():
             await rate.wait()
+            signing.set(None)
+            try:
+                signing.set(await signer.get_frozen_credentials())
+            except CREDENTIAL_ERRORS as error:
+                raise map_error(action, error) from None
             await self._slots.acquire()
         try:
             record.attempts += 1
             answer: dict[str, Any] = await getattr(self._clients[service], xform_name(operation))(**parameters)
         except Exception as error:  # the library's parsers raise what they like at an answer that is none of AWS's
             _note_request(record, getattr(error, "response", None))
-            raise map_error(action, error) from None
+            mapped = map_error(action, error)
+            rate.had_answer(throttled=isinstance(mapped, Throttled))
+            raise mapped from None
         finally:
             self._slots.release()
+        rate.had_answer(throttled=False)
         _note_request(record, answer)
         missing = [key for key in ANSWER_KEYS[operation] if key not in answer]
         if missing:
             raise Unreachable(action, UNREADABLE, f"no {missing[0]} in it; a proxy may have answered instead of AWS")
         return answer
+
+    async def _renew(self, signer: RenewableCredentials, error: CredentialsRefused, record: CallRecord) -> None:
+        """Find newer credentials of the same principal; raise CallerExpired where there are none."""
+        try:
+            renewed = await signer.renew(signing.get())
+        except (CallerError, *CREDENTIAL_ERRORS):
+            renewed = False
+        if not renewed:
+            raise CallerExpired(error.action, error.code, error.message) from None
+        if signer is self._caller and self._identity is not None:
+            answer = await self._send("sts:GetCallerIdentity", record, {}, signer)
+            if principal_of(str(answer["Arn"])) != principal_of(self._identity.arn):
+                raise CallerExpired(error.action, error.code, f"the credentials found now are of {answer['Arn']}")
 
     async def identify_caller(self, record: CallRecord) -> Caller:
         """Who is calling, and in which partition; raises CallerError where AWS does not accept the credentials."""
@@ -333,7 +308,8 @@ class Aws:
             raise CallerError(f"the caller could not be identified: {error}", "Check credentials and region.") from None
         if not CALLER_ARN.fullmatch(answer["Arn"]):
             raise CallerError(f"AWS STS sent no ARN of a caller: {answer['Arn'][:60]!r}", "Check AWS_ENDPOINT_URL.")
-        return Caller(account_id=answer["Account"], arn=answer["Arn"], partition=answer["Arn"].split(":")[1])
+        self._identity = Caller(account_id=answer["Account"], arn=answer["Arn"], partition=answer["Arn"].split(":")[1])
+        return self._identity
 
     async def assume_role(
         self, role_arn: str, record: CallRecord, *, session_name: str, duration_seconds: int, **optional: str
@@ -353,6 +329,11 @@ class Aws:
             credentials["SessionToken"],
             credentials["Expiration"],
         )
+
+
+def principal_of(arn: str) -> str:
+    """Who a caller is, whatever its session is called: a new sign-in may name the session anew."""
+    return arn.rpartition("/")[0] if ":assumed-role/" in arn else arn
 
 
 def _advice_on_credentials(code: str) -> str:

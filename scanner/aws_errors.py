@@ -9,6 +9,7 @@ from botocore.parsers import ResponseParserError
 from scanner.errors import (
     AccessDenied,
     AwsError,
+    ClockSkewed,
     CredentialsRefused,
     NoOrganization,
     NotFound,
@@ -32,7 +33,8 @@ ERROR_CLASSES: dict[str, type[AwsError]] = {
     "InvalidClientTokenId": CredentialsRefused,
     "InvalidSignatureException": CredentialsRefused,
     "MissingAuthenticationToken": CredentialsRefused,
-    "RequestExpired": CredentialsRefused,
+    "RequestExpired": ClockSkewed,
+    "RequestTimeTooSkewed": ClockSkewed,
     "SignatureDoesNotMatch": CredentialsRefused,
     "UnrecognizedClientException": CredentialsRefused,
     "NoSuchEntity": NotFound,
@@ -63,6 +65,8 @@ ERROR_CLASSES: dict[str, type[AwsError]] = {
 """Code on the wire (IAM's have no `Exception` suffix) → our class. Any other with a 5xx status is Unreachable."""
 
 CREDENTIAL_ERRORS = (boto.NoCredentialsError, boto.CredentialRetrievalError, boto.TokenRetrievalError, boto.SSOError)
+SKEWED = ("Signature expired", "Signature not yet current")
+"""How AWS begins to say that the time of a signature is off; the code is that of any wrong signature."""
 UNREADABLE = "unreadable answer"
 NETWORK_ERRORS = (
     boto.HTTPClientError,
@@ -82,6 +86,8 @@ def map_error(action: str, error: Exception) -> AwsError:
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         fallback = Unreachable if status >= 500 else AwsError
         message = str(error.response.get("Error", {}).get("Message", ""))
+        if message.startswith(SKEWED):
+            return ClockSkewed(action, code, first_line(message))
         return ERROR_CLASSES.get(code, fallback)(action, code, first_line(message))
     if isinstance(error, CREDENTIAL_ERRORS):
         return CredentialsRefused(action, type(error).__name__, first_line(str(error)))

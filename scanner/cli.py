@@ -19,7 +19,7 @@ import typer
 
 from scanner import __version__
 from scanner.errors import ConfigError, CredauditError
-from scanner.models import Severity, Verdict
+from scanner.models import Severity, Stop, Verdict
 
 if TYPE_CHECKING:
     from scanner.config import Config
@@ -93,6 +93,14 @@ def scan(
         str | None,
         typer.Option(help="Measure ages at this moment: a day, or a date and time with its zone.", show_default="now"),
     ] = None,
+    resume: Annotated[
+        str,
+        typer.Option(
+            metavar="<run>|latest",
+            help="Go on from an unfinished run: take the reports it has, if young enough, and read the other accounts.",
+            show_default=False,
+        ),
+    ] = "",
     quiet: Quiet = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -112,7 +120,7 @@ def scan(
         path = config or (DEFAULT_CONFIG if os.path.lexists(DEFAULT_CONFIG) else None)
         settings = load_config(path, _flags(runs_dir, role_name))
         moment = started if as_of is None else _moment(as_of)
-        code = _scan_and_report(settings, started, moment, fail_on, terminal)
+        code = _scan_and_report(settings, started, moment, fail_on, terminal, resume=resume)
     raise typer.Exit(code)
 
 
@@ -228,21 +236,50 @@ def _use_simulated_aws(endpoint: str) -> None:
     )
 
 
-def _scan_and_report(settings: Config, started: datetime, as_of: datetime, fail_on: FailOn, terminal: Terminal) -> int:
+def _scan_and_report(
+    settings: Config, started: datetime, as_of: datetime, fail_on: FailOn, terminal: Terminal, *, resume: str = ""
+) -> int:
     """Lock, scan, write the reports, close the run folder; return the exit code."""
+    import uvloop
+
     from scanner.evidence import lock_runs
     from scanner.scan import scan
 
     _allow_open_files()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with lock_runs(Path(settings.output.runs_dir)), terminal.live():
-        folder, assessment = asyncio.run(scan(settings, started=started, as_of=as_of, watcher=terminal))
-        terminal.writes_reports()
-        _write_reports(folder, assessment, settings)
-    code = _exit_code(assessment, fail_on)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            folder, assessment = runner.run(
+                scan(settings, started=started, as_of=as_of, watcher=terminal, resume=resume)
+            )
+        with _signals_held() as signals:
+            _write_reports(folder, assessment, settings, terminal)
+    code = EXIT_INTERRUPTED if signals else _exit_code(assessment, fail_on)
     terminal.summarize(assessment, all_is_well=code == EXIT_OK)
     typer.echo(folder.path)
     return code
+
+
+@contextmanager
+def _signals_held() -> Iterator[list[int]]:
+    """The first SIGINT or SIGTERM of the block waits for its end, and is in the list; the second acts at once."""
+    held: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def release() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def hold(number: int, _frame: object) -> None:
+        held.append(number)
+        release()
+
+    for number in before:
+        signal.signal(number, hold)
+    try:
+        yield held
+    finally:
+        release()
 
 
 def _allow_open_files() -> None:
@@ -252,26 +289,29 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _write_reports(folder: RunFolder, assessment: Assessment, settings: Config) -> None:
+def _write_reports(folder: RunFolder, assessment: Assessment, settings: Config, terminal: Terminal) -> None:
     from scanner.evidence import open_for_replacement, previous_run
 
     if "xlsx" in settings.output.formats:
+        terminal.enters("workbook")
         from reports.workbook import write_workbook
 
         with open_for_replacement(folder.reports / "workbook.xlsx") as path:
             write_workbook(assessment, path)
     if "csv" in settings.output.formats:
+        terminal.enters("csv")
         from reports.csv import tables, write_csv
 
         for name, frame in tables(assessment).items():
             with open_for_replacement(folder.reports / name) as path:
                 write_csv(frame, path)
+    terminal.enters("close")
     folder.write_run(assessment.run)
     folder.write_manifest(previous_run(folder.path.parent, assessment.run.organization_id, folder.path.name))
 
 
 def _exit_code(assessment: Assessment, fail_on: FailOn) -> int:
-    if assessment.run.interrupted:
+    if assessment.run.stopped_by is Stop.SIGNAL:
         return EXIT_INTERRUPTED
     if not assessment.run.is_complete:
         return EXIT_INCOMPLETE

@@ -80,6 +80,8 @@ class RatesTable(_Table):
     """[scan.rates]: calls a second of each API, at most."""
 
     list_accounts: Rate = 8
+    list_roots: Rate = 1
+    describe_organization: Rate = 1
     organizations: Rate = 5
     sts: Rate = 500
     iam: Rate = 500
@@ -90,6 +92,7 @@ class ScanTable(_Table):
 
     concurrency: int = Field(default=200, ge=1, le=1000)
     account_timeout_seconds: int = Field(default=600, ge=1, le=3600)
+    run_timeout_seconds: int = Field(default=14_400, ge=1, le=172_800)
     report_max_age_hours: int = Field(default=24, ge=4, le=8760)
     rates: RatesTable = RatesTable()
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from scanner.aws import Aws, CallRecord, RoleSession
 from scanner.errors import ReportMissing, ReportNotReady
+from scanner.member import Member
 
 FIRST_WAIT_SECONDS = 2.0
 """Before anything is known of this run's reports."""
 
 WAIT_CAP_SECONDS = 30.0
+
+QUESTIONS = 2
+"""For one generation, before another is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,62 +60,46 @@ class ReportPacing:
             self._expected += 0.2 * (min(seconds, WAIT_CAP_SECONDS) - self._expected)
 
 
-async def fetch_report(
-    aws: Aws,
-    session: RoleSession,
-    record: CallRecord,
-    pacing: ReportPacing,
-    oldest: datetime,
-) -> CredentialReport:
-    """Generate, wait and fetch, for as long as the caller's deadline lets it.
+async def fetch_report(member: Member, pacing: ReportPacing, oldest: datetime) -> CredentialReport:
+    """Generate, wait and fetch, for as long as the caller's deadline lets it. A task that waits here holds no slot.
 
     A report that is gone, or was generated before `oldest`, is generated anew: AWS reuses one for four hours only.
+    So is one that does not get ready, in case its generation hangs; of one that is under way AWS only says so.
     """
-    wait = pacing.first_wait()
-    while True:
-        ready = await _generate(aws, session, record)
-        try:
-            report = await _wait_and_get(aws, session, record, pacing, ready=ready)
-            if report.generated >= oldest:
-                return report
-        except ReportMissing:
-            pass
+    is_there = await _generate(member)
+    started = time.monotonic()
+    wait = 0.0 if is_there else pacing.first_wait()
+    for question in itertools.count(1):
         await asyncio.sleep(wait)
-        wait = min(WAIT_CAP_SECONDS, wait * 2)
+        try:
+            answer = await member.call("iam:GetCredentialReport")
+            if answer["GeneratedTime"] >= oldest:
+                if not is_there and question <= QUESTIONS:
+                    pacing.was_ready_after(time.monotonic() - started, at_first=question == 1)
+                return CredentialReport(answer["Content"], answer["GeneratedTime"])
+            is_lost = True
+        except ReportNotReady:
+            is_lost = question % QUESTIONS == 0
+        except ReportMissing:
+            is_lost = True
+        wait = min(WAIT_CAP_SECONDS, max(1.0, wait * 1.5)) * random.uniform(0.8, 1.0)
+        if is_lost:
+            await _generate(member)
+    raise AssertionError("unreachable: the questions do not end")
 
 
-async def _generate(aws: Aws, session: RoleSession, record: CallRecord) -> bool:
+async def _generate(member: Member) -> bool:
     """Start a report; True when AWS has one of the last four hours already."""
-    answer = await aws.call("iam:GenerateCredentialReport", record, session=session)
+    answer = await member.call("iam:GenerateCredentialReport")
     return bool(answer.get("State") == "COMPLETE")
 
 
-async def _wait_and_get(
-    aws: Aws, session: RoleSession, record: CallRecord, pacing: ReportPacing, *, ready: bool
-) -> CredentialReport:
-    """Ask until the report is there. A task that waits here holds no slot."""
-    started = time.monotonic()
-    wait = 0.0 if ready else pacing.first_wait()
-    first = True
-    while True:
-        await asyncio.sleep(wait)
-        try:
-            answer = await aws.call("iam:GetCredentialReport", record, session=session)
-        except ReportNotReady:
-            first = False
-            wait = min(WAIT_CAP_SECONDS, max(1.0, wait * 1.5)) * random.uniform(0.8, 1.0)
-            continue
-        if not ready:
-            pacing.was_ready_after(time.monotonic() - started, at_first=first)
-        return CredentialReport(answer["Content"], answer["GeneratedTime"])
-
-
-async def list_access_keys(aws: Aws, session: RoleSession, record: CallRecord, user: str) -> list[AccessKey]:
+async def list_access_keys(member: Member, user: str) -> list[AccessKey]:
     """The keys a user has now; raises NotFound where the user is gone."""
     keys: list[AccessKey] = []
     marker: dict[str, str] = {}
     while True:
-        answer = await aws.call("iam:ListAccessKeys", record, {"UserName": user, **marker}, session=session)
+        answer = await member.call("iam:ListAccessKeys", {"UserName": user, **marker})
         keys += [AccessKey(raw["AccessKeyId"], raw["Status"], raw["CreateDate"]) for raw in answer["AccessKeyMetadata"]]
         if not answer.get("IsTruncated"):
             return keys

@@ -7,8 +7,11 @@ CredauditError
 ├── EvidenceError            the run folder cannot be written, or is in use          exit 1
 ├── MalformedReport          one account's report cannot be read; the run goes on   (recorded)
 └── AwsError                 AWS answered with an error; mapped in aws.py only
-    ├── AccessDenied         ├── CredentialsRefused   ├── Throttled     ├── NotFound
-    └── ReportNotReady       └── ReportMissing        └── Unreachable   └── NoOrganization
+    ├── AccessDenied         ├── Throttled            ├── NotFound      ├── Unreachable
+    ├── ReportNotReady       ├── ReportMissing        └── NoOrganization
+    └── CredentialsRefused
+        ├── ClockSkewed      the time of the signature is wrong; a later one may be right
+        └── CallerExpired    the caller's own credentials have ended; the run stops (recorded)
 """
 
 from __future__ import annotations
@@ -73,6 +76,14 @@ class AccessDenied(AwsError):
 
 class CredentialsRefused(AwsError):
     """AWS does not accept the credentials themselves: expired, unknown or wrongly signed."""
+
+
+class ClockSkewed(CredentialsRefused):
+    """AWS finds the time of a signature too far from its own."""
+
+
+class CallerExpired(CredentialsRefused):
+    """AWS no longer takes the caller's own credentials, and there are no newer ones of the same principal."""
 
 
 class Throttled(AwsError):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scanner.errors import EvidenceError
-from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run
+from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run, Stop
 
 ACCOUNT_ID = re.compile(r"[0-9]{12}")
 MANIFEST = "manifest.json"
@@ -78,7 +78,7 @@ class RunFolder:
 
     def write_run(self, run: Run) -> None:
         """run.json, at the start of the run and again at its end."""
-        content = asdict(run) | {"complete": run.is_complete}
+        content = asdict(run) | {"interrupted": run.interrupted, "complete": run.is_complete}
         content["limits"] = {
             name: int(value.total_seconds())
             for name, value in ((f.name, getattr(run.limits, f.name)) for f in fields(run.limits))
@@ -132,12 +132,14 @@ class RunFolder:
     def read_run(self) -> Run:
         """run.json as the Run it was written from."""
         raw = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        del raw["complete"]
+        for derived in ("interrupted", "complete"):
+            del raw[derived]
         for key in ("as_of", "started", "finished"):
             raw[key] = _moment(raw[key])
         raw["caller"] = Caller(**raw["caller"])
         raw["limits"] = Limits(**{name: timedelta(seconds=value) for name, value in raw["limits"].items()})
         raw["notes"] = tuple(raw["notes"])
+        raw["stopped_by"] = Stop(raw["stopped_by"]) if raw["stopped_by"] else None
         return Run(**raw)
 
     def read_population(self) -> list[Account]:
@@ -189,14 +191,13 @@ class Ledger:
         self._path = path
 
     def append(self, entry: LedgerEntry) -> None:
-        """Add one line in a single write."""
+        """Add one line."""
         line = json.dumps(asdict(entry), default=_plain, separators=(",", ":")).encode() + b"\n"
         try:
-            written = os.write(self._descriptor, line)
+            while line:  # a disk that is full takes a part, and says what is wrong when it is asked to take the rest
+                line = line[os.write(self._descriptor, line) :]
         except OSError as error:
             raise _cannot_write(self._path, error) from None
-        if written != len(line):
-            raise _cannot_write(self._path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
 
 @contextmanager

@@ -30,6 +30,14 @@ class Outcome(StrEnum):
         return self not in (Outcome.SCANNED, Outcome.NOT_ACTIVE, Outcome.EXCLUDED)
 
 
+class Stop(StrEnum):
+    """What ended the collecting before every account had its turn."""
+
+    SIGNAL = "signal"
+    DEADLINE = "deadline"
+    CREDENTIALS = "credentials"
+
+
 class Verdict(StrEnum):
     """What a check says of one credential."""
 
@@ -75,6 +83,11 @@ class Account:
         """Whether a role could be assumed in it. A state that AWS adds later counts as active: it must not hide one."""
         return self.state not in ("PENDING_ACTIVATION", "SUSPENDED", "PENDING_CLOSURE", "CLOSED")
 
+    @property
+    def is_in_scope(self) -> bool:
+        """Whether it is to be read."""
+        return self.is_active and not self.excluded_by
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
@@ -86,6 +99,8 @@ class LedgerEntry:
     """Why, for a person; may hold AWS's own message."""
     credentials: str = ""
     """`role` or `caller`: whose credentials read the account; empty where none did."""
+    source_run: str = ""
+    """The run whose requests fetched the report: this one, or the one it resumed; empty where there is no report."""
     report_generated: datetime | None = None
     """GeneratedTime of the report, UTC."""
     report_sha256: str = ""
@@ -144,11 +159,19 @@ class Run:
     """The configuration in force, as in config.toml."""
     started: datetime
     finished: datetime | None = None
-    interrupted: bool = False
+    resumed_from: str = ""
+    """The run whose evidence this one went on from; empty where it began from nothing."""
+    stopped_by: Stop | None = None
+    """None where the collecting came to its end."""
     notes: tuple[str, ...] = ()
     """What a reader must know about the coverage, such as an OU tree that could not be read."""
     counts: dict[str, int] | None = None
     """Accounts per outcome, and `listed`: their sum."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the collecting was stopped."""
+        return self.stopped_by is not None
 
     @property
     def is_complete(self) -> bool:

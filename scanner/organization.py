@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scanner.aws import Aws, CallRecord
 from scanner.config import OrganizationTable
-from scanner.errors import AccessDenied, AwsError, CredauditError, NoOrganization, OrganizationError
+from scanner.errors import AccessDenied, AwsError, CallerExpired, CredauditError, NoOrganization, OrganizationError
 from scanner.models import Account
 
 ACCOUNT_ID = re.compile(r"[0-9]{12}")
@@ -44,6 +45,13 @@ class Tree:
     """The accounts met on the way: a second listing, which must agree with ListAccounts."""
     failure: str = ""
     """Why the tree could not be read to its end; empty where it was."""
+    units: dict[str, Place] = field(default_factory=dict)
+    """The root and every OU by id. Where AWS sends each account's `Paths`, these say what its place is called."""
+
+    def place_of(self, account: Account) -> Place:
+        """Where an account stands, as far as that is known."""
+        named = self.units.get(account.ou_ids[-1]) if account.ou_ids else None
+        return self.places.get(account.account_id) or named or Place("", account.ou_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ def select(listed: dict[str, Account], tree: Tree | None, scope: OrganizationTab
     population = listed | {account_id: tree.accounts[account_id] for account_id in only_in_tree}
     accounts = []
     for _, account in sorted(population.items()):
-        place = tree.places.get(account.account_id, Place("", ()))
+        place = tree.place_of(account)
         placed = replace(account, ou_path=place.ou_path, ou_ids=place.ou_ids)
         accounts.append(replace(placed, excluded_by=excluded_by(placed, scope)))
     notes = _check_scope(accounts, scope)
@@ -92,7 +100,7 @@ def select(listed: dict[str, Account], tree: Tree | None, scope: OrganizationTab
         notes.append(f"The OU tree could not be read, so OU paths are missing: {tree.failure}")
     if only_in_tree:
         notes.append(f"Accounts in the OU tree that ListAccounts did not list; added: {', '.join(only_in_tree)}")
-    if tree.places and (lost := [account.account_id for account in accounts if not account.ou_ids]):
+    if (tree.places or tree.units) and (lost := [account.account_id for account in accounts if not account.ou_path]):
         notes.append(f"Accounts that ListAccounts listed and the OU tree did not show: {', '.join(lost)}")
     return Population(tuple(accounts), tuple(notes))
 
@@ -112,18 +120,69 @@ async def _pages(aws: Aws, action: str, record: CallRecord, **parameters: str) -
         parameters["NextToken"] = token
 
 
-async def list_accounts(aws: Aws, record: CallRecord) -> dict[str, Account]:
-    """Every account by id, in all states; raises OrganizationError where the listing cannot be completed."""
-    accounts: dict[str, Account] = {}
-    try:
-        async for page in _pages(aws, "organizations:ListAccounts", record):
-            for raw in page["Accounts"]:
-                _add(accounts, _account(raw))
-    except AccessDenied as error:
-        raise OrganizationError(f"the caller may not list the organization's accounts: {error}", WHO_MAY_LIST) from None
-    except AwsError as error:
-        raise OrganizationError(f"the organization's accounts could not be listed: {error}") from None
-    return accounts
+class Listing:
+    """ListAccounts while it goes on: each account is to be had as soon as its page has come."""
+
+    def __init__(self, aws: Aws, record: CallRecord, on_page: Callable[..., None] | None = None) -> None:
+        """`on_page` hears after each page how many accounts are listed by now, and whether they are all."""
+        self._on_page = on_page or (lambda accounts, *, is_complete: None)
+        self.accounts: dict[str, Account] = {}
+        """Every account by id, in all states."""
+        self.is_complete = False
+        self._order: list[str] = []
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._list(aws, record))
+        self._task.add_done_callback(lambda _: self._news.set())
+
+    async def _list(self, aws: Aws, record: CallRecord) -> None:
+        try:
+            async for page in _pages(aws, "organizations:ListAccounts", record):
+                for raw in page["Accounts"]:
+                    account = _account(raw)
+                    if account.account_id not in self.accounts:
+                        self._order.append(account.account_id)
+                    _add(self.accounts, account)
+                self._on_page(len(self._order), is_complete=False)
+                self._news.set()
+        except AccessDenied as error:
+            raise OrganizationError(
+                f"the caller may not list the organization's accounts: {error}", WHO_MAY_LIST
+            ) from None
+        except CallerExpired:
+            raise
+        except AwsError as error:
+            raise OrganizationError(f"the organization's accounts could not be listed: {error}") from None
+        self.is_complete = True
+        self._on_page(len(self._order), is_complete=True)
+
+    async def as_listed(self) -> AsyncIterator[Account]:
+        """Each account once, as it was first listed. Raises OrganizationError where the listing cannot be completed."""
+        position = 0
+        while True:
+            while position < len(self._order):
+                yield self.accounts[self._order[position]]
+                position += 1
+            if self._task.done():
+                await self._task
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    async def complete(self) -> dict[str, Account]:
+        """Every account, once all are listed; raises as `as_listed` does."""
+        await self._task
+        return self.accounts
+
+    async def sends_paths(self) -> bool:
+        """Whether AWS says of each account where it stands, as the first page shows."""
+        async for account in self.as_listed():
+            return bool(account.ou_ids)
+        return False
+
+    async def stop(self) -> None:
+        """List no more."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
 
 def _add(accounts: dict[str, Account], account: Account) -> None:
@@ -145,37 +204,46 @@ def _account(raw: dict[str, Any]) -> Account:
             f"AWS sent neither State nor Status for account {raw['Id']}",
             "Whether it is active cannot be known. Please report this: AWS may have changed its answer.",
         )
-    return Account(account_id=raw["Id"], name=raw.get("Name", ""), email=raw.get("Email", ""), state=state)
+    return Account(
+        account_id=raw["Id"],
+        name=raw.get("Name", ""),
+        email=raw.get("Email", ""),
+        state=state,
+        ou_ids=_ids_of_path((raw.get("Paths") or [""])[0]),
+    )
 
 
-async def walk_tree(aws: Aws, record: CallRecord, *, required: bool) -> Tree:
+def _ids_of_path(path: str) -> tuple[str, ...]:
+    """`o-ORGANIZATION/r-ROOT/ou-…/ou-…/ACCOUNT/` → the ids of the root and of the OUs above the account."""
+    return tuple(part for part in path.split("/") if part.startswith(("r-", "ou-")))
+
+
+async def walk_tree(aws: Aws, record: CallRecord, *, required: bool, with_accounts: bool = True) -> Tree:
     """Where every account stands, from the root down. Not being allowed to is fatal only where it is `required`.
 
-    One request after the other: AWS allows five a second, so that more at once would only wait.
+    Without accounts, only the OUs are listed. One request after the other: AWS allows five a second, so that more at
+    once would only wait.
     """
-    places: dict[str, Place] = {}
-    accounts: dict[str, Account] = {}
+    tree = Tree({}, {})
     try:
         waiting = [
             (root["Id"], Place(root["Name"], (root["Id"],)))
             async for page in _pages(aws, "organizations:ListRoots", record)
             for root in page["Roots"]
         ]
-        visited: set[str] = set()
         while waiting:
             parent, place = waiting.pop()
-            if parent in visited:
+            if parent in tree.units:
                 raise OrganizationError(f"the OU tree leads to {parent} a second time")
-            visited.add(parent)
-            async for page in _pages(aws, "organizations:ListAccountsForParent", record, ParentId=parent):
-                for raw in page["Accounts"]:
-                    account = _account(raw)
-                    places[account.account_id] = place
-                    accounts[account.account_id] = account
+            tree.units[parent] = place
+            if with_accounts:
+                await _add_accounts(tree, aws, record, parent)
             async for page in _pages(aws, "organizations:ListOrganizationalUnitsForParent", record, ParentId=parent):
                 for ou in page["OrganizationalUnits"]:
                     name = ou["Name"].replace("/", r"\/")
                     waiting.append((ou["Id"], Place(f"{place.ou_path}/{name}", (*place.ou_ids, ou["Id"]))))
+    except CallerExpired:
+        raise
     except (AwsError, OrganizationError, KeyError, TypeError) as error:
         if required:
             raise OrganizationError(
@@ -183,8 +251,16 @@ async def walk_tree(aws: Aws, record: CallRecord, *, required: bool) -> Tree:
                 "Allow organizations:ListRoots, ListOrganizationalUnitsForParent and ListAccountsForParent.",
             ) from None
         why = str(error) if isinstance(error, CredauditError) else f"unreadable answer: {type(error).__name__}: {error}"
-        return Tree({}, accounts, why)
-    return Tree(places, accounts)
+        return Tree({}, tree.accounts, why)
+    return tree
+
+
+async def _add_accounts(tree: Tree, aws: Aws, record: CallRecord, parent: str) -> None:
+    async for page in _pages(aws, "organizations:ListAccountsForParent", record, ParentId=parent):
+        for raw in page["Accounts"]:
+            account = _account(raw)
+            tree.places[account.account_id] = tree.units[parent]
+            tree.accounts[account.account_id] = account
 
 
 def excluded_by(account: Account, scope: OrganizationTable) -> str:

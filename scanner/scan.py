@@ -5,29 +5,40 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
-import signal
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 from urllib.parse import urlsplit
 
-import pandas as pd
-
 from scanner import __version__
-from scanner.aws import LISTING_POLICY, LISTING_SESSION_SECONDS, SESSION_POLICY, Aws, CallRecord
+from scanner.aws import LISTING_POLICY, SESSION_POLICY, Aws, CallRecord
 from scanner.checks import CATALOGUE
-from scanner.collect import Access, Collector
+from scanner.collect import Collector, Evidence, Scanned
 from scanner.config import Config, OrganizationTable
+from scanner.credentials import RoleSession
 from scanner.errors import AwsError, OrganizationError
 from scanner.evaluate import assess, read_frame, users_to_look_up
 from scanner.evidence import RunFolder, run_id
+from scanner.member import Access
 from scanner.models import Account, Assessment, Caller, LedgerEntry, Run
-from scanner.organization import Organization, Population, Tree, describe_organization, list_accounts, select, walk_tree
+from scanner.normalize import RawReport, normalize
+from scanner.organization import (
+    Listing,
+    Organization,
+    Population,
+    Tree,
+    describe_organization,
+    excluded_by,
+    select,
+    walk_tree,
+)
+from scanner.resume import Earlier, check_resume, find_earlier
+from scanner.stopping import Stopped, until_stopped
 
-Result = TypeVar("Result")
+LISTING_SESSION_SECONDS = 3600
 
 AWS_DOMAINS = (
     "amazonaws.com",
@@ -44,95 +55,163 @@ AWS_DOMAINS = (
 class Watcher(Protocol):
     """Whoever shows how far the scan is."""
 
-    def begins(self, run: Run, accounts: int) -> None:
-        """The organization is known; its accounts are about to be read."""
+    def begins(self, run: Run) -> None:
+        """The first accounts are listed, and about to be read."""
+
+    def lists(self, accounts: int, *, is_complete: bool) -> None:
+        """So many accounts are listed by now."""
 
     def had_outcome(self, entry: LedgerEntry) -> None:
         """One account is done."""
 
-    def looks_up_keys(self, accounts: int) -> None:
-        """All reports are in; key ids are looked up in so many accounts."""
-
-    def looked_up(self) -> None:
-        """The key ids of one account are known."""
+    def enters(self, phase: str) -> None:
+        """What is done from now on: normalize, evaluate."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """The accounts as listed, and the tree that may still be walked."""
+class _Population:
+    """Who is in the organization: known account by account while it is listed, and in full in the end."""
 
-    listed: dict[str, Account]
-    walking: asyncio.Task[Tree]
-    scope: OrganizationTable
-    record: CallRecord
+    def __init__(self, aws: Aws, scope: OrganizationTable, record: CallRecord, watcher: Watcher) -> None:
+        self._scope = scope
+        self._listing = Listing(aws, record, watcher.lists)
+        self._names_ous = bool(scope.include_ous or scope.exclude_ous)
+        self._walking = asyncio.create_task(self._walk(aws, record))
 
-    async def population(self, *, with_tree: bool) -> Population:
-        """Who is in the organization; with the tree, once it is walked, where they stand in it too."""
-        return select(self.listed, await self.walking if with_tree else None, self.scope)
+    async def _walk(self, aws: Aws, record: CallRecord) -> Tree:
+        with_accounts = not await self._listing.sends_paths()
+        return await walk_tree(aws, record, required=self._names_ous, with_accounts=with_accounts)
 
-    def population_so_far(self) -> Population:
-        """The same for a run that was stopped: with the tree if it was finished by then."""
-        walked = self.walking.done() and not self.walking.cancelled() and not self.walking.exception()
-        tree = self.walking.result() if walked else Tree({}, {}, "the run was stopped before")
-        return select(self.listed, tree, self.scope)
+    async def to_be_read(self) -> AsyncIterator[Account]:
+        """The accounts in scope, each as soon as its page has come; once all are known, where the scope asks for it.
+
+        Accounts that are not read for a reason of their own are left out: they may be listed anew as active.
+        """
+        if self._scope.include_accounts or self._names_ous:
+            for account in (await self.complete()).accounts:
+                if account.is_in_scope:
+                    yield account
+            return
+        async for account in self._listing.as_listed():
+            if replace(account, excluded_by=excluded_by(account, self._scope)).is_in_scope:
+                yield account
+
+    async def complete(self) -> Population:
+        """Everybody, and where they stand; raises OrganizationError where that cannot be established."""
+        return select(await self._listing.complete(), await self._walking, self._scope)
+
+    def so_far(self) -> Population:
+        """The same for a run that was stopped: as far as it is known."""
+        walked = self._walking.done() and not self._walking.cancelled() and not self._walking.exception()
+        tree = self._walking.result() if walked else Tree({}, {}, "the run was stopped before")
+        population = select(self._listing.accounts, tree, self._scope)
+        if self._listing.is_complete:
+            return population
+        note = (
+            f"The run was stopped while AWS listed the accounts: {len(population.accounts):,} were listed by then, "
+            "and the organization may have more."
+        )
+        return replace(population, notes=(note, *population.notes))
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        await self._listing.stop()
+        self._walking.cancel()
+        await asyncio.gather(self._walking, return_exceptions=True)
 
 
-async def scan(config: Config, *, started: datetime, as_of: datetime, watcher: Watcher) -> tuple[RunFolder, Assessment]:
-    """Collect the evidence of one run and evaluate it.
+async def scan(
+    config: Config, *, started: datetime, as_of: datetime, watcher: Watcher, resume: str = ""
+) -> tuple[RunFolder, Assessment]:
+    """Collect the evidence of one run and evaluate it; `resume` names a run to go on from, or is `latest`.
 
-    SIGINT and SIGTERM end the collecting, not the run: what there is is evaluated, and `run.interrupted` says so.
-    Raises CallerError, OrganizationError or EvidenceError where there can be no run.
+    SIGINT, SIGTERM, the run's deadline and the end of the caller's credentials end the collecting, not the run: what
+    there is is evaluated, and `run.stopped_by` says so. Raises CallerError, OrganizationError, ConfigError or
+    EvidenceError where there can be no run.
     """
-    record = CallRecord()
-    names_ous = bool(config.organization.include_ous or config.organization.exclude_ous)
+    record, runs_dir = CallRecord(), Path(config.output.runs_dir)
+    check_resume(runs_dir, resume)
     async with Aws(config) as aws, AsyncExitStack() as at_end:
         caller = await aws.identify_caller(record)
         await _enter_listing_role(aws, config, record, started)
         organization = await describe_organization(aws, record)
-        walking = asyncio.create_task(walk_tree(aws, record, required=names_ous))
-        at_end.push_async_callback(_cancel, walking)
-        listing = _Listing(await list_accounts(aws, record), walking, config.organization, record)
-        population = await listing.population(with_tree=names_ous)
+        earlier = find_earlier(runs_dir, resume, organization.organization_id)
+        population = _Population(aws, config.organization, record, watcher)
+        at_end.push_async_callback(population.stop)
+        accounts = population.to_be_read()
+        first = await anext(accounts, None)
+        if first is None:
+            await population.complete()  # raises, and says why there is nothing to read
 
-        run = _new_run(config, aws, caller, organization, started, as_of)
-        folder = RunFolder.create(Path(config.output.runs_dir), run.run_id)
+        run = _new_run(config, aws, caller, organization, started, as_of, earlier)
+        folder = RunFolder.create(runs_dir, run.run_id)
         folder.write_run(run)
-        folder.write_population(population.accounts, record.request_ids)
-        watcher.begins(run, len(population.accounts))
-        collector = Collector(aws, folder, config, Access(caller, run.session_name, started))
-        interrupted = False
-        try:
-            population, frame = await _until_signal(_collect(collector, folder, run, listing, population, watcher))
-        except _Stopped:
-            interrupted = True
-            population = listing.population_so_far()
-            folder.write_population(population.accounts, record.request_ids)
-            frame = read_frame(folder)
-    notes = (*_other_moment(run), *population.notes, *_foreign_endpoints(run.endpoints))
-    finished = datetime.now(UTC).replace(microsecond=0)
-    return folder, assess(folder, replace(run, finished=finished, interrupted=interrupted, notes=notes), frame)
-
-
-async def _collect(
-    collector: Collector, folder: RunFolder, run: Run, listing: _Listing, population: Population, watcher: Watcher
-) -> tuple[Population, pd.DataFrame]:
-    """The reports of all accounts, then the key ids of those users whose keys do not pass."""
-    with folder.open_ledger() as ledger:
-        await collector.collect(population.accounts, ledger, watcher.had_outcome)
-        collected = {account.account_id for account in population.accounts}
-        population = await listing.population(with_tree=True)
-        late = [account for account in population.accounts if account.account_id not in collected]
-        await collector.collect(late, ledger, watcher.had_outcome)
-    folder.write_population(population.accounts, listing.record.request_ids)
+        watcher.begins(run)
+        access = Access(caller, run.session_name, started, config.access)
+        with folder.open_ledger() as ledger:
+            collector = Collector(
+                aws,
+                access,
+                Evidence(folder, ledger, earlier),
+                config.scan,
+                lambda scanned: _users_to_look_up(folder, scanned, run),
+                watcher.had_outcome,
+            )
+            work = _collect(collector, _chained([first], accounts), population)
+            try:
+                everybody, stopped = await until_stopped(work, config.scan.run_timeout_seconds), None
+            except Stopped as reason:
+                everybody, stopped = population.so_far(), reason
+            collector.settle(everybody.accounts)
+        folder.write_population(everybody.accounts, record.request_ids)
+    watcher.enters("normalize")
     frame = read_frame(folder)
-    if users := users_to_look_up(frame, CATALOGUE, run.limits, run.as_of):
-        watcher.looks_up_keys(len(users))
-        await collector.look_up_keys(users, watcher.looked_up)
-    return population, frame
+    watcher.enters("evaluate")
+    notes = (earlier.note, *_other_moment(run), stopped.why if stopped else "", *everybody.notes)
+    run = replace(
+        run,
+        finished=datetime.now(UTC).replace(microsecond=0),
+        stopped_by=stopped.by if stopped else None,
+        notes=tuple(note for note in (*notes, *_foreign_endpoints(run.endpoints)) if note),
+    )
+    return folder, assess(folder, run, frame)
+
+
+async def _collect(collector: Collector, accounts: AsyncIterator[Account], population: _Population) -> Population:
+    """The reports of all accounts as they are listed, and the key ids of those users whose keys do not pass."""
+    await collector.collect(accounts)
+    everybody = await population.complete()
+    # Those that came to be known late: in the tree alone, or active only when they were listed a second time.
+    late = [a for a in everybody.accounts if a.is_in_scope and a.account_id not in collector.recorded]
+    await collector.collect(_chained(late))
+    return everybody
+
+
+async def _chained(
+    known: Iterable[Account | None], coming: AsyncIterator[Account] | None = None
+) -> AsyncIterator[Account]:
+    for account in known:
+        if account is not None:
+            yield account
+    if coming is not None:
+        async for account in coming:
+            yield account
+
+
+def _users_to_look_up(folder: RunFolder, scanned: list[Scanned], run: Run) -> list[Sequence[str]]:
+    """For each account, the users whose keys do not pass by the run's limits."""
+    frame = normalize(RawReport(account, entry, folder.read_report(account.account_id)) for account, entry in scanned)
+    users = users_to_look_up(frame, CATALOGUE, run.limits, run.as_of)
+    return [users.get(account.account_id, ()) for account, _ in scanned]
 
 
 def _new_run(
-    config: Config, aws: Aws, caller: Caller, organization: Organization, started: datetime, as_of: datetime
+    config: Config,
+    aws: Aws,
+    caller: Caller,
+    organization: Organization,
+    started: datetime,
+    as_of: datetime,
+    earlier: Earlier,
 ) -> Run:
     name = run_id(started, organization.organization_id)
     return Run(
@@ -152,6 +231,7 @@ def _new_run(
         limits=config.check_limits(),
         parameters=config.model_dump(exclude={"access": {"external_id"}}),
         started=started,
+        resumed_from=earlier.run_id,
     )
 
 
@@ -159,20 +239,23 @@ async def _enter_listing_role(aws: Aws, config: Config, record: CallRecord, star
     role_arn = config.organization.role_arn
     if not role_arn:
         return
-    try:
-        session = await aws.assume_role(
+
+    async def enter() -> RoleSession:
+        return await aws.assume_role(
             role_arn,
             record,
             session_name=f"credaudit-{started:%Y%m%dT%H%M%SZ}",
             duration_seconds=LISTING_SESSION_SECONDS,
             Policy=json.dumps(LISTING_POLICY, separators=(",", ":")),
         )
+
+    try:
+        await aws.use_organization_role(enter)
     except AwsError as error:
         raise OrganizationError(
             f"the role that lists the organization could not be assumed: {error}",
             "Check [organization] role_arn, that role's trust policy, and that the caller may assume it.",
         ) from None
-    await aws.use_organization_role(session)
 
 
 def _other_moment(run: Run) -> list[str]:
@@ -190,43 +273,3 @@ def _foreign_endpoints(endpoints: dict[str, str]) -> list[str]:
     hosts = {urlsplit(url).hostname or url for url in endpoints.values()}
     foreign = sorted(host for host in hosts if not any(host.endswith(f".{domain}") for domain in AWS_DOMAINS))
     return [f"Requests went to {', '.join(foreign)}, which is not AWS's domain."] if foreign else []
-
-
-async def _cancel(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-class _Stopped(Exception):
-    """A person or the machine asked the run to stop."""
-
-
-async def _until_signal(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run `work`; at SIGINT or SIGTERM cancel it and raise _Stopped. A second signal has its usual effect at once."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(work)
-    signals = (signal.SIGINT, signal.SIGTERM)
-    at_sigterm = signal.getsignal(signal.SIGTERM)
-    stopped = False
-
-    def release() -> None:
-        for number in signals:
-            loop.remove_signal_handler(number)
-        signal.signal(signal.SIGTERM, at_sigterm)
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        release()
-        task.cancel()
-
-    for number in signals:
-        loop.add_signal_handler(number, stop)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if stopped:
-            raise _Stopped from None
-        raise
-    finally:
-        release()

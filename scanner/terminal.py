@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 from collections import Counter
@@ -38,8 +39,45 @@ ADVICE = {
     Outcome.REPORT_TIMEOUT: "AWS was slow to generate the report: scan again, or raise [scan] account_timeout_seconds.",
     Outcome.REPORT_MALFORMED: "What AWS sent is kept in evidence/; look at it, and scan again.",
     Outcome.ERROR: "The reason is in ledger.jsonl and on the Accounts sheet; scan again.",
-    Outcome.INTERRUPTED: "The run was stopped before these were read; scan again.",
+    Outcome.INTERRUPTED: "The run was stopped before these; `credaudit scan --resume latest` goes on from here.",
 }
+
+
+PHASES = {
+    "start": "Asking who is there",
+    "collect": "Reading accounts",
+    "normalize": "Reading the reports",
+    "evaluate": "Deciding the checks",
+    "workbook": "Writing the workbook",
+    "csv": "Writing the CSV files",
+    "close": "Closing the run folder",
+}
+"""What a run does, one after the other, and what is shown of it."""
+
+
+class Stopwatch:
+    """How long each phase takes, in seconds of the clock and of the CPU."""
+
+    def __init__(self) -> None:
+        self._marks = [("start", time.monotonic(), time.process_time())]
+
+    def enters(self, phase: str) -> None:
+        """The phase before it has ended."""
+        self._marks.append((phase, time.monotonic(), time.process_time()))
+
+    def phases(self) -> dict[str, dict[str, float]]:
+        """Each phase so far, until now."""
+        ends = [*self._marks[1:], ("", time.monotonic(), time.process_time())]
+        return {
+            phase: {"seconds": round(end - began, 3), "cpu_seconds": round(cpu_end - cpu, 3)}
+            for (phase, began, cpu), (_, end, cpu_end) in zip(self._marks, ends, strict=True)
+        }
+
+
+def peak_memory_mb() -> int:
+    """The most memory that this process has had so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
 class Terminal:
@@ -59,7 +97,9 @@ class Terminal:
         self._progress: Progress | None = None
         self._task: Any = None
         self._outcomes: Counter[Outcome] = Counter()
-        self._total = 0
+        self._listed = 0
+        self._is_listed = self._has_begun = False
+        self._stopwatch = Stopwatch()
         self._started = self._last_line = time.monotonic()
 
     # While the scan runs
@@ -84,13 +124,28 @@ class Terminal:
             yield
         self._progress = None
 
-    def begins(self, run: Run, accounts: int) -> None:
-        """The organization is known."""
-        self._total = accounts
-        self._started = time.monotonic()
-        text = f"{run.run_id}: {plural(accounts, 'account')} listed"
-        self._say("run_started", text, run_id=run.run_id, accounts=accounts)
-        self._show("Reading accounts", accounts)
+    def begins(self, run: Run) -> None:
+        """The first accounts are listed."""
+        resumed = f", resuming {run.resumed_from}" if run.resumed_from else ""
+        self._say("run_started", f"{run.run_id}{resumed}", run_id=run.run_id, resumed_from=run.resumed_from)
+        self._has_begun = True
+        self.enters("collect")
+        self._say_listed()
+
+    def lists(self, accounts: int, *, is_complete: bool) -> None:
+        """So many accounts are listed by now."""
+        self._listed = accounts
+        self._is_listed = is_complete
+        if self._progress:
+            self._progress.update(self._task, total=accounts)
+        if is_complete:
+            self._say_listed()
+
+    def _say_listed(self) -> None:
+        """That the listing is complete, which it may be before the run has its name."""
+        if self._has_begun and self._is_listed:
+            text = f"{plural(self._listed, 'account')} listed"
+            self._say("accounts_listed", text, accounts=self._listed)
 
     def had_outcome(self, entry: LedgerEntry) -> None:
         """One account is done."""
@@ -108,27 +163,19 @@ class Terminal:
             self._progress.update(self._task, completed=done, state=self._state())
         elif time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS and not self._as_json:
             self._last_line = time.monotonic()
-            self._say("progress", f"{done} of {self._total} accounts done, {self._state()}")
+            of = f"{self._listed:,}" if self._is_listed else f"{self._listed:,} or more"
+            self._say("progress", f"{done:,} of {of} accounts done, {self._state()}")
 
-    def looks_up_keys(self, accounts: int) -> None:
-        """All reports are in."""
-        self._say("key_lookup_started", f"looking up key ids in {plural(accounts, 'account')}", accounts=accounts)
-        self._show("Looking up key ids", accounts)
-
-    def looked_up(self) -> None:
-        """The key ids of one account are known."""
-        if self._progress:
-            self._progress.advance(self._task)
-
-    def writes_reports(self) -> None:
-        """The evidence is complete and judged."""
-        self._show("Writing reports", None)
+    def enters(self, phase: str) -> None:
+        """What is done from now on."""
+        self._stopwatch.enters(phase)
+        self._show(PHASES[phase], self._listed if phase == "collect" else None)
 
     def _state(self) -> str:
         failed = sum(count for outcome, count in self._outcomes.items() if outcome.is_gap)
         done = self._outcomes.total()
         rate = done / max(time.monotonic() - self._started, 0.001)
-        return f"{failed} failed, {self._total - done} waiting, {rate:.1f} a second"
+        return f"{failed} failed, {self._listed - done} waiting, {rate:.1f} a second"
 
     def _show(self, description: str, total: int | None) -> None:
         if self._progress:
@@ -164,9 +211,11 @@ class Terminal:
                 "run_finished",
                 run_id=run.run_id,
                 complete=run.is_complete,
-                interrupted=run.interrupted,
+                stopped_by=run.stopped_by,
                 accounts=counts,
                 verdicts={check.check_id: check.verdicts for check in assessment.checks},
+                phases=self._stopwatch.phases(),
+                peak_memory_mb=peak_memory_mb(),
             )
             return
         if self._quiet and all_is_well:

@@ -290,7 +290,7 @@ def test_json_lines_for_collectors(start: Any) -> None:
         code, _, err = finish(start(endpoint, "--log-format", "json"))
     assert code == 0
     events = [json.loads(line) for line in err.splitlines()]
-    assert [event["event"] for event in events] == ["run_started", *["account"] * 3, "run_finished"]
+    assert [event["event"] for event in events] == ["run_started", "accounts_listed", *["account"] * 3, "run_finished"]
     assert events[-1]["complete"] is True
 
 

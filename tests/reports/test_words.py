@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reports.words import KEY_AGE_CHECK, OUTCOME_WORDS, coverage, limit_texts, plural, result, utc
-from scanner.models import Caller, CheckSummary, Limits, Outcome, Run, Severity, Verdict
+from scanner.models import Caller, CheckSummary, Limits, Outcome, Run, Severity, Stop, Verdict
 
 AS_OF = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
 LIMITS = Limits(access_key_max_age=timedelta(days=90))
@@ -31,7 +31,7 @@ def run_with(*, stopped: bool = False, unfinished: bool = False, **outcomes: int
         parameters={},
         started=AS_OF,
         finished=None if unfinished else AS_OF,
-        interrupted=stopped,
+        stopped_by=Stop.SIGNAL if stopped else None,
         counts={"listed": sum(counts.values()), **counts},
     )
 

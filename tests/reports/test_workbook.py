@@ -21,7 +21,7 @@ from reports.workbook import write_workbook
 from scanner.checks import CATALOGUE
 from scanner.evaluate import assess, read_frame
 from scanner.evidence import RunFolder, sha256_of
-from scanner.models import Account, Assessment, Caller, LedgerEntry, Limits, Outcome, Run, Verdict
+from scanner.models import Account, Assessment, Caller, LedgerEntry, Limits, Outcome, Run, Stop, Verdict
 from scanner.terminal import Terminal
 
 AS_OF = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
@@ -545,7 +545,7 @@ def test_a_check_of_other_credentials_and_exemptions(tmp_path: Path) -> None:
 def test_the_terminal_says_the_verdict_in_the_same_words(
     outcomes: list[Outcome], interrupted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = replace(new_run(), interrupted=interrupted)
+    run = replace(new_run(), stopped_by=Stop.SIGNAL if interrupted else None)
     assessment = with_another_check(assessment_of(tmp_path, outcomes, run=run))
 
     Terminal().summarize(assessment, all_is_well=False)
@@ -562,7 +562,7 @@ def test_the_terminal_says_the_verdict_in_the_same_words(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"interrupted": True}, "INCOMPLETE: the run was interrupted"),
+        ({"stopped_by": Stop.SIGNAL}, "INCOMPLETE: the run was interrupted"),
         ({"finished": None}, "INCOMPLETE: the run did not finish"),
     ],
 )

@@ -18,11 +18,11 @@ from scanner.aws import (
     MEMBER_ACTIONS,
     Aws,
     CallRecord,
-    RoleSession,
     parse_timestamp,
 )
 from scanner.aws_errors import ERROR_CLASSES, map_error
 from scanner.config import Config
+from scanner.credentials import RoleSession
 
 WRONG_REQUEST = {
     # A scan sends none of these requests, or it would be a defect: it becomes `error` with AWS's own words.

@@ -69,9 +69,12 @@ def test_every_key_can_be_set(config_file: Path) -> None:
         [scan]
         concurrency = 7
         account_timeout_seconds = 60
+        run_timeout_seconds = 3600
         report_max_age_hours = 4
         [scan.rates]
         list_accounts = 1
+        list_roots = 5
+        describe_organization = 6
         organizations = 2
         sts = 3
         iam = 4
@@ -99,8 +102,16 @@ def test_every_key_can_be_set(config_file: Path) -> None:
         "scan": {
             "concurrency": 7,
             "account_timeout_seconds": 60,
+            "run_timeout_seconds": 3600,
             "report_max_age_hours": 4,
-            "rates": {"list_accounts": 1, "organizations": 2, "sts": 3, "iam": 4},
+            "rates": {
+                "list_accounts": 1,
+                "list_roots": 5,
+                "describe_organization": 6,
+                "organizations": 2,
+                "sts": 3,
+                "iam": 4,
+            },
         },
         "limits": {"access_key_max_age_days": 45},
         "output": {"runs_dir": "/var/lib/credaudit", "formats": ["csv"]},
@@ -117,8 +128,11 @@ BOUNDS = [
     ("access.session_duration_seconds", 900, 43_200),
     ("scan.concurrency", 1, 1000),
     ("scan.account_timeout_seconds", 1, 3600),
+    ("scan.run_timeout_seconds", 1, 172_800),
     ("scan.report_max_age_hours", 4, 8760),
     ("scan.rates.list_accounts", 1, 10_000),
+    ("scan.rates.list_roots", 1, 10_000),
+    ("scan.rates.describe_organization", 1, 10_000),
     ("scan.rates.organizations", 1, 10_000),
     ("scan.rates.sts", 1, 10_000),
     ("scan.rates.iam", 1, 10_000),

@@ -19,7 +19,7 @@ import pytest
 
 from scanner.errors import EvidenceError
 from scanner.evidence import RunFolder, lock_runs, open_for_replacement, previous_run, run_id, sha256_of
-from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run
+from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run, Stop
 
 REPOSITORY = Path(__file__).parents[2]
 ACCOUNT_ID = "111122223333"
@@ -68,7 +68,8 @@ def a_run() -> Run:
         parameters={"scan": {"concurrency": 200}, "organization": {"include_ous": ["Root/Prod"]}},
         started=STARTED,
         finished=STARTED + timedelta(minutes=3),
-        interrupted=False,
+        resumed_from="20261122T061500Z-o-a1b2c3d4e5",
+        stopped_by=None,
         notes=("The OU tree could not be read – ünïcode, \u2028 and =1+1.",),
         counts={"listed": 2, "scanned": 2},
     )
@@ -164,7 +165,7 @@ def test_a_file_keeps_its_content_when_writing_the_new_one_fails(tmp_path: Path)
 
 
 def test_run_comes_back_as_it_was_written(folder: RunFolder) -> None:
-    for run in (a_run(), replace(a_run(), finished=None, counts=None, notes=(), interrupted=True)):
+    for run in (a_run(), replace(a_run(), finished=None, counts=None, notes=(), stopped_by=Stop.SIGNAL)):
         folder.write_run(run)
         assert folder.read_run() == run
 

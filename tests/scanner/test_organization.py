@@ -16,7 +16,7 @@ from scanner.aws import Aws, CallRecord
 from scanner.config import Config, OrganizationTable
 from scanner.errors import OrganizationError
 from scanner.models import Account
-from scanner.organization import Place, Tree, excluded_by, list_accounts, select, walk_tree
+from scanner.organization import Listing, Place, Tree, excluded_by, select, walk_tree
 
 PAYMENTS = Account(
     account_id="111122223333",
@@ -170,7 +170,7 @@ def test_empty_pages_do_not_end_a_listing(ask: Any) -> None:
         "2": {"Accounts": [], "NextToken": "3"},
         "3": {"Accounts": [raw("444455556666")]},
     }
-    listed = ask(lambda _, p: (200, pages[p.get("NextToken")]), lambda aws: list_accounts(aws, CallRecord()))
+    listed = ask(lambda _, p: (200, pages[p.get("NextToken")]), lambda aws: Listing(aws, CallRecord()).complete())
     assert list(listed) == ["111122223333", "444455556666"]
 
 
@@ -178,7 +178,7 @@ def test_a_token_that_comes_twice_is_refused(ask: Any) -> None:
     with pytest.raises(OrganizationError, match="same NextToken twice"):
         ask(
             lambda *_: (200, {"Accounts": [raw("111122223333")], "NextToken": "again"}),
-            lambda aws: list_accounts(aws, CallRecord()),
+            lambda aws: Listing(aws, CallRecord()).complete(),
         )
 
 
@@ -193,7 +193,7 @@ def test_a_token_that_comes_twice_is_refused(ask: Any) -> None:
 )
 def test_state_before_status(ask: Any, sent: dict[str, str], state: str) -> None:
     page = {"Accounts": [raw("111122223333", **sent)]}
-    listed = ask(lambda *_: (200, page), lambda aws: list_accounts(aws, CallRecord()))
+    listed = ask(lambda *_: (200, page), lambda aws: Listing(aws, CallRecord()).complete())
     assert listed["111122223333"].state == state
 
 
@@ -229,14 +229,14 @@ def test_a_slash_in_the_name_of_an_ou_does_not_look_like_a_level(ask: Any) -> No
 
 def test_an_account_that_comes_twice_counts_as_active_if_one_of_them_is(ask: Any) -> None:
     page = {"Accounts": [raw("111122223333"), raw("111122223333", State="SUSPENDED")]}
-    listed = ask(lambda *_: (200, page), lambda aws: list_accounts(aws, CallRecord()))
+    listed = ask(lambda *_: (200, page), lambda aws: Listing(aws, CallRecord()).complete())
     assert listed["111122223333"].state == "ACTIVE"
 
 
 @pytest.mark.parametrize("account_id", ["../../etc", "1111222233334", "１１１１２２２２３３３３", ""])
 def test_an_account_id_that_is_none_is_refused(ask: Any, account_id: str) -> None:
     with pytest.raises(OrganizationError, match="not 12 digits"):
-        ask(lambda *_: (200, {"Accounts": [raw(account_id)]}), lambda aws: list_accounts(aws, CallRecord()))
+        ask(lambda *_: (200, {"Accounts": [raw(account_id)]}), lambda aws: Listing(aws, CallRecord()).complete())
 
 
 @pytest.mark.parametrize(
