@@ -111,6 +111,7 @@ def _accounts(assessment: Assessment) -> Table:
         Column("Unknown", 9, Kind.NUMBER, numbers("unknown")),
         Column("Report generated (UTC)", 20, Kind.MOMENT, moments("report_generated")),
         Column("SHA-256 of the report", 36, Kind.TEXT, texts("report_sha256"), wraps=True),
+        Column("Report collected by run", 34, Kind.TEXT, texts("source_run"), is_printed=False),
         Column("Started (UTC)", 20, Kind.MOMENT, moments("started"), is_printed=False),
         Column("Finished (UTC)", 20, Kind.MOMENT, moments("finished"), is_printed=False),
         Column("Requests sent", 10, Kind.NUMBER, numbers("attempts"), is_printed=False),
