@@ -22,6 +22,7 @@ import pytest
 from scanner.models import Outcome
 from scanner.simulator import (
     BASE_CREDENTIALS,
+    Behaviour,
     Faults,
     SimulatedOrganization,
     Simulator,
@@ -276,6 +277,69 @@ def test_a_signal_loses_nothing(start: Any, tmp_path: Path, number: signal.Signa
     assert run["counts"]["interrupted"] == 30
     assert (folder / "reports" / "workbook.xlsx").exists()
     assert (folder / "manifest.json").exists()
+
+
+def test_a_signal_while_the_accounts_are_listed_reports_those_that_are_known(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "slowly.toml").write_text("[scan.rates]\nlist_accounts = 1\n")
+    with serving(organization(300)) as endpoint:
+        process = start(endpoint, "--config", "slowly.toml")
+        wait_for(lambda: any(read_ledger(path.parent) for path in tmp_path.glob("runs/*/ledger.jsonl")))
+        process.send_signal(signal.SIGTERM)
+        code, out, err = finish(process)
+    assert code == 130
+    assert "INCOMPLETE: the run was interrupted" in err
+    assert "and the organization may have more" in err
+    folder = tmp_path / out.strip()
+    run = json.loads((folder / "run.json").read_text())
+    listed = json.loads((folder / "evidence" / "organization.json").read_text())["accounts"]
+    assert 20 <= len(listed) == run["counts"]["listed"] < 300
+    assert run["counts"]["scanned"] >= 1
+    assert (run["complete"], run["stopped_by"]) == (False, "signal")
+    assert {entry["account_id"] for entry in read_ledger(folder)} == {account["account_id"] for account in listed}
+
+
+def test_the_deadline_of_the_run_ends_it_incomplete(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "short.toml").write_text(FAST + "[scan]\nrun_timeout_seconds = 5\n")
+    simulated = organization(6)
+    stuck = replace(simulated.accounts[3], behaviour=Behaviour.REPORT_NEVER_READY)
+    with serving(replace(simulated, accounts=(*simulated.accounts[:3], stuck, *simulated.accounts[4:]))) as endpoint:
+        code, out, err = finish(start(endpoint, "--config", "short.toml"))
+        assert code == 4
+        assert "the run's deadline passed: [scan] run_timeout_seconds is 5" in err
+        assert "scan --resume latest" in err
+        run = json.loads((tmp_path / out.strip() / "run.json").read_text())
+        assert run["stopped_by"] == "deadline"
+        assert (run["counts"]["scanned"], run["counts"]["interrupted"]) == (5, 1)
+
+
+def test_a_second_signal_leaves_at_once(start: Any, tmp_path: Path) -> None:
+    # The first ends the collecting; the reports of 4,000 users are being written when the second comes.
+    simulated = benchmark_organization(40, 100, datetime.now(UTC), failing_share=0.5)
+    with serving(simulated) as endpoint:
+        process = start(endpoint)
+        wait_for(lambda: list(tmp_path.glob("runs/*/reports/.*")))
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        code, out, err = finish(process)
+    assert (code, out) == (130, "")
+    assert "stopped at once" in err
+    assert not list(tmp_path.glob("runs/*/manifest.json"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_reports_are_written_lets_them_be_finished(
+    start: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    simulated = benchmark_organization(40, 100, datetime.now(UTC), failing_share=0.5)
+    with serving(simulated) as endpoint:
+        process = start(endpoint)
+        wait_for(lambda: list(tmp_path.glob("runs/*/reports/.*")))
+        process.send_signal(number)
+        code, out, err = finish(process)
+    assert code == 130
+    assert "COMPLETE: 40 accounts in scope, all assessed" in err
+    assert (tmp_path / out.strip() / "manifest.json").exists()
 
 
 def test_quiet_says_nothing_while_all_is_well(start: Any) -> None:
