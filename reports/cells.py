@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -18,8 +17,6 @@ MAX_TEXT = 32_767
 CUT = " … [cut here: Excel holds 32,767 characters]"
 _DECODED_BY_EXCEL = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 """Excel reads `_x0041_` in a text as the letter A; `_x005F_` stands for the underscore itself."""
-_NOT_PLAIN = (*FORMULA_TRIGGERS, "#")
-"""A text that begins so is written as text explicitly: openpyxl takes `=` for a formula and `#N/A` for an error."""
 
 Value = str | int | float | None
 """A cell's value before it has a style; a float is a date as Excel counts them, in days since 1899-12-30."""
@@ -119,50 +116,3 @@ class Kind(Enum):
     NUMBER = "number"
     MOMENT = "moment"
     DAY = "day"
-
-
-class CellWriter:
-    """Turns the values of one column into cells.
-
-    A cell is written the moment its row is appended, so one object per look serves a whole column.
-    """
-
-    def __init__(self, sheet: Any, kind: Kind, *, wraps: bool, alerts: Iterable[str], is_styled: bool) -> None:
-        base = Look(wraps=wraps or kind is Kind.LINES, line=PALE) if is_styled else Look(vertical=None)
-        self._keeps_lines = kind is Kind.LINES
-        alert = replace(base, bold=True, color=ALERT)
-        self._alerts = {word: style_cell(sheet, alert, word) for word in alerts}
-        self._text = style_cell(sheet, base) if is_styled else None
-        self._empty = style_cell(sheet, base) if is_styled else None
-        self._quoted = style_cell(sheet, base, "=")
-        self._hash = style_cell(sheet, replace(base, align="left"))
-        number = replace(base, align="right", indent=1, number_format=INTEGER)
-        self._number = style_cell(sheet, number) if is_styled else None
-        shown = DAY if kind is Kind.DAY else MOMENT
-        self._date = style_cell(sheet, replace(shown, line=base.line, vertical=base.vertical))
-
-    def cells(self, values: Iterable[Value]) -> Iterator[Cell | Value]:
-        """Each value as its cell, to be appended before the next is asked for; plain where it needs no style."""
-        for value in values:
-            if value is None or value == "":
-                yield self._empty
-            elif isinstance(value, str):
-                yield self._alerts.get(value) or self._from_text(cell_text(value, keeps_lines=self._keeps_lines))
-            else:
-                cell = self._date if isinstance(value, float) else self._number
-                if cell is None:
-                    yield value
-                else:
-                    cell.value = value
-                    yield cell
-
-    def _from_text(self, text: str) -> Cell | str:
-        if text.startswith(_NOT_PLAIN):
-            cell = self._hash if text.startswith("#") else self._quoted
-            cell.value = text
-            cell.data_type = "s"
-            return cell
-        if self._text is None:
-            return text
-        self._text.value = text
-        return self._text

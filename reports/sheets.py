@@ -1,13 +1,13 @@
-"""Sheets as openpyxl writes them: columns, tables that continue on another sheet, page set-up, and pages of prose.
+"""Sheets: tables that continue on another sheet, page set-up, and pages of prose.
 
-openpyxl's write-only mode: each row goes to disk as it is appended, so that a sheet of a million rows needs no memory.
+openpyxl writes all but the data rows of the tables; those are rendered while the file is saved (see reports.rows and
+reports.package), so that a sheet of a million rows needs no memory.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -28,74 +28,20 @@ from reports.cells import (
     PROSE,
     SECTION,
     TITLE,
-    CellWriter,
-    Kind,
     Look,
     Value,
     style_cell,
 )
+from reports.columns import Column
+from reports.rows import LINE_HEIGHT, MAX_LINES, RowRenderer, count_lines
 
 MAX_ROWS = 1_048_576
 """Rows of a sheet, the heading included; a longer table continues on another sheet."""
 HEADING_ROWS = 4
 """Title, explanation, an empty row, column headings."""
-LINE_HEIGHT = 15.0
-"""Points; also openpyxl's default row height."""
 MAX_ROW_HEIGHT = 409.0
 """Points; Excel's."""
-MAX_LINES = 6
-"""Lines that a wrapped row may take; the rest of a longer text is in the cell, and not shown."""
-CHUNK_ROWS = 50_000
-
-EPOCH = pd.Timestamp("1899-12-30", tz="UTC")
-READABLE_SERIALS = (61.0, 2_958_466.0)
-"""1900-03-01 to 9999-12-31: Excel shows days outside of these as ####."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table."""
-
-    title: str
-    width: float
-    kind: Kind
-    read: Callable[[pd.DataFrame], Iterable[Value]]
-    wraps: bool = False
-    """Whether a long value makes its row higher."""
-    is_printed: bool = True
-    """Columns that are not stand to the right of those that are."""
-    alerts: frozenset[str] = field(default=frozenset())
-    """The words that stand out."""
-
-
-def texts(name: str) -> Callable[[pd.DataFrame], list[str]]:
-    """The values of a column of the frame as text; empty where missing."""
-    return lambda frame: [str(value) for value in frame[name].astype("string").fillna("")]
-
-
-def numbers(name: str) -> Callable[[pd.DataFrame], list[int | None]]:
-    """Whole numbers; None where missing."""
-    return lambda frame: [None if pd.isna(value) else int(value) for value in frame[name]]
-
-
-def moments(name: str) -> Callable[[pd.DataFrame], list[Value]]:
-    """Moments in UTC; None where missing."""
-    return lambda frame: serials(frame[name])
-
-
-def days(name: str) -> Callable[[pd.DataFrame], list[Value]]:
-    """Days in UTC; None where missing."""
-    return lambda frame: serials(frame[name].dt.floor("D"))
-
-
-def serials(values: pd.Series) -> list[Value]:
-    """Moments as Excel counts them; as text where Excel could not show them."""
-    counted = (values - EPOCH) / pd.Timedelta(days=1)
-    first, end = READABLE_SERIALS
-    return [
-        serial if first <= serial < end else None if math.isnan(serial) else moment.isoformat()
-        for serial, moment in zip(counted.to_list(), values, strict=True)
-    ]
+CHUNK_ROWS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +79,11 @@ class Table:
         arguments = "".join(f',"{word}"' for word in criteria)
         return "+".join(f"{function}({cells}{arguments})" for cells in self.ranges(column))
 
-    def write(self, workbook: Workbook, run_id: str) -> None:
-        """Make the sheets, and write them row by row."""
+    def write(self, workbook: Workbook, run_id: str) -> dict[Any, DataRows]:
+        """Make the sheets down to their headings; the rows that each is to be saved with."""
         parts = self.parts
+        rows = {}
+        by_letter = {get_column_letter(number): column for number, column in enumerate(self.columns, start=1)}
         for number, (title, start, end) in enumerate(parts, start=1):
             sheet = workbook.create_sheet(title)
             self._set_up(sheet, run_id, end - start)
@@ -145,7 +93,9 @@ class Table:
             sheet.append([])
             sheet.row_dimensions[HEADING_ROWS].height = LINE_HEIGHT * 2 + 3
             sheet.append([style_cell(sheet, HEADING, column.title) for column in self.columns])
-            self._write_rows(sheet, start, end)
+            renderer = RowRenderer(sheet, by_letter, is_styled=self.has_row_heights)
+            rows[sheet] = DataRows(renderer, self.frame, start, end)
+        return rows
 
     def _set_up(self, sheet: Any, run_id: str, rows: int) -> None:
         set_up_page(sheet, run_id, [column.width for column in self.columns], orientation="landscape")
@@ -166,37 +116,22 @@ class Table:
             sheet.oddHeader.left.text = self.title
             sheet.oddHeader.left.font = "Calibri,Bold"
 
-    def _write_rows(self, sheet: Any, start: int, end: int) -> None:
-        row = HEADING_ROWS
-        writers = [self._writer(sheet, column) for column in self.columns]
-        for position in range(start, end, CHUNK_ROWS):
-            chunk = self.frame.iloc[position : min(position + CHUNK_ROWS, end)]
-            values = [list(column.read(chunk)) for column in self.columns]
-            cells = zip(*(writer.cells(each) for writer, each in zip(writers, values, strict=True)), strict=True)
-            if not self.has_row_heights:
-                for record in cells:
-                    sheet.append(record)
-                continue
-            for lines, record in zip(self._lines(values), cells, strict=True):
-                row += 1
-                sheet.row_dimensions[row].height = LINE_HEIGHT * lines
-                sheet.append(record)
-                del sheet.row_dimensions[row]  # is written; a million of them would fill the memory
 
-    def _writer(self, sheet: Any, column: Column) -> CellWriter:
-        return CellWriter(sheet, column.kind, wraps=column.wraps, alerts=column.alerts, is_styled=self.has_row_heights)
+@dataclass(frozen=True, slots=True)
+class DataRows:
+    """The rows of a table on one sheet, rendered each time they are asked for."""
 
-    def _lines(self, values: list[list[Value]]) -> Iterator[int]:
-        wrapped = [(each, column.width) for each, column in zip(values, self.columns, strict=True) if column.wraps]
-        for position in range(len(values[0])):
-            lines = max((count_lines(str(each[position] or ""), width) for each, width in wrapped), default=1)
-            yield min(lines, MAX_LINES)
+    renderer: RowRenderer
+    frame: pd.DataFrame
+    start: int
+    """Position of the first in the frame."""
+    end: int
 
-
-def count_lines(text: str, width: float) -> int:
-    """How many lines a text takes in a column so wide; a guess on the safe side, as fonts differ."""
-    per_line = max(int(width * 1.1) - 6, 1)  # a proportional font holds more, whole words less
-    return sum(max(math.ceil(len(line) / per_line), 1) for line in text.split("\n"))
+    def __iter__(self) -> Iterator[bytes]:
+        """The rows in chunks of CHUNK_ROWS."""
+        for position in range(self.start, self.end, CHUNK_ROWS):
+            chunk = self.frame.iloc[position : min(position + CHUNK_ROWS, self.end)]
+            yield self.renderer.render(chunk, HEADING_ROWS + 1 + position - self.start)
 
 
 def set_up_page(sheet: Any, run_id: str, widths: Sequence[float], *, orientation: str) -> None:

@@ -27,7 +27,8 @@ from reports.cells import (
     formula_cell,
     style_cell,
 )
-from reports.sheets import Prose, Table, texts
+from reports.columns import texts
+from reports.sheets import Prose, Table
 from reports.words import (
     GAPS,
     KEY_AGE_CHECK,

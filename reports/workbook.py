@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,10 @@ from lxml.etree import LxmlError
 from openpyxl import Workbook
 
 from reports.cells import Kind, Value
+from reports.columns import Column, days, moments, numbers, serials, texts
 from reports.method import write_method
-from reports.sheets import Column, Table, days, moments, numbers, serials, texts
+from reports.package import save
+from reports.sheets import DataRows, Table
 from reports.summary import Tables, verdict_column, write_summary
 from reports.words import GAPS, utc
 from scanner.models import Assessment, CheckSummary, Verdict
@@ -28,7 +31,6 @@ BAD_VERDICTS = frozenset({str(Verdict.FAIL), str(Verdict.UNKNOWN)})
 BAD_OUTCOMES = frozenset(map(str, GAPS))
 
 NEVER, NOT_KNOWN, NOT_ACTIVE, DOES_NOT_APPLY = "never", "not known", "not active", "does not apply"
-ACTIVE_WORDS = {True: "yes", False: "no"}
 
 
 def write_workbook(assessment: Assessment, path: Path) -> None:
@@ -51,10 +53,11 @@ def _write(assessment: Assessment, path: Path) -> None:
     properties.created = (run.finished or run.as_of).astimezone(UTC).replace(tzinfo=None)
     workbook.calculation.fullCalcOnLoad = True  # openpyxl stores no results; the recounts are made when it is opened
     write_summary(workbook.create_sheet("Summary"), assessment, Tables(findings, accounts, access_keys))
+    rows: dict[Any, DataRows] = {}
     for table in (findings, accounts, access_keys):
-        table.write(workbook, run.run_id)
+        rows |= table.write(workbook, run.run_id)
     write_method(workbook.create_sheet("Method"), assessment)
-    workbook.save(path)
+    save(workbook, path, rows)
 
 
 def _findings(assessment: Assessment) -> Table:
@@ -163,22 +166,23 @@ def _verdict(check_id: str) -> Callable[[pd.DataFrame], list[str]]:
     """The check's verdict; where it has none, why."""
 
     def read(frame: pd.DataFrame) -> list[str]:
-        verdict, active = frame[f"verdict:{check_id}"], frame["active"]
-        is_inactive = ~active.fillna(True).astype(bool)
+        verdict = frame[f"verdict:{check_id}"]
+        is_inactive = ~frame["active"].fillna(True).astype(bool)
         without = np.where(is_inactive, NOT_ACTIVE, DOES_NOT_APPLY)
-        return [str(value) or word for value, word in zip(verdict, without.tolist(), strict=True)]
+        return list(map(str, np.where(verdict.eq(""), without, verdict.to_numpy(object)).tolist()))
 
     return read
 
 
 def _active(frame: pd.DataFrame) -> list[str]:
-    return [NOT_KNOWN if pd.isna(value) else ACTIVE_WORDS[bool(value)] for value in frame["active"]]
+    active = frame["active"]
+    words: list[str] = np.where(active.isna(), NOT_KNOWN, np.where(active.fillna(False), "yes", "no")).tolist()
+    return words
 
 
 def _last_used(frame: pd.DataFrame) -> list[Value]:
     """A moment; `never` where AWS recorded all of the key's life and no use; else `not known`."""
-    known = frame["last_used_known"].fillna(False).astype(bool)
+    without = np.where(frame["last_used_known"].fillna(False).astype(bool), NEVER, NOT_KNOWN).tolist()
     return [
-        (NEVER if is_known else NOT_KNOWN) if moment is None else moment
-        for moment, is_known in zip(serials(frame["last_used"]), known, strict=True)
+        word if moment is None else moment for moment, word in zip(serials(frame["last_used"]), without, strict=True)
     ]

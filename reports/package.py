@@ -1,0 +1,48 @@
+"""The .xlsx file: what openpyxl makes of the workbook, and the rows of the tables, compressed as they are rendered."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+MAX_PART = 2**31 - 1
+"""Bytes of a sheet, uncompressed, beyond which a ZIP file needs ZIP64."""
+END_OF_ROWS = b"</sheetData>"
+
+
+def save(workbook: Any, path: Path, rows: Mapping[Any, Iterable[bytes]]) -> None:
+    """Write the workbook with the rows of each of its sheets, which may be asked for twice, below those it has.
+
+    Excel offers to repair some files that use ZIP64 without need, so only a workbook with a sheet that needs it does:
+    https://rzymek.github.io/post/excel-zip64/
+    """
+    made = BytesIO()
+    workbook.save(made)
+    by_part = {sheet.path.removeprefix("/"): each for sheet, each in rows.items()}
+    with zipfile.ZipFile(made) as parts:
+        try:
+            _write(parts, path, by_part, is_large=False)
+        except zipfile.LargeZipFile:
+            _write(parts, path, by_part, is_large=True)
+
+
+def _write(parts: zipfile.ZipFile, path: Path, rows: Mapping[str, Iterable[bytes]], *, is_large: bool) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as package:
+        for name in parts.namelist():
+            content = parts.read(name)
+            if name not in rows:
+                package.writestr(name, content)
+                continue
+            start, end, rest = content.partition(END_OF_ROWS)
+            size = len(content)
+            with package.open(name, "w", force_zip64=is_large) as part:
+                part.write(start)
+                for chunk in rows[name]:
+                    size += len(chunk)
+                    if size > MAX_PART and not is_large:
+                        raise zipfile.LargeZipFile(f"{name} needs ZIP64")
+                    part.write(chunk)
+                part.write(end + rest)
