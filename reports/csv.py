@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import csv
+import re
+from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from reports.table import DATE_COLUMNS, FORMULA_TRIGGERS, safe_text
@@ -12,6 +14,12 @@ from scanner.models import Assessment
 
 MULTI_LINE_COLUMNS = frozenset({"fix", "undo"})
 """Our own texts; their line breaks stay."""
+CHUNK_ROWS = 20_000
+"""Rows that are in memory as text at a time."""
+_MARKED = (*FORMULA_TRIGGERS, "'")
+_NEEDS_QUOTES = re.compile('[,"\r\n]')
+_EMPTY_LINE = '""'
+"""A line of one empty field, which a reader would skip without the quotes."""
 
 
 def tables(assessment: Assessment) -> dict[str, pd.DataFrame]:
@@ -26,25 +34,46 @@ def tables(assessment: Assessment) -> dict[str, pd.DataFrame]:
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write one table: missing values empty, moments ISO 8601 in UTC, text that could be a formula behind a '."""
-    columns = [_cells(frame[name]) for name in frame.columns]
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(frame.columns)
-        writer.writerows(zip(*columns, strict=True))
+        file.write(_lines([[_quoted(name)] for name in frame.columns]))
+        for start in range(0, len(frame), CHUNK_ROWS):
+            chunk = frame.iloc[start : start + CHUNK_ROWS]
+            file.write(_lines([_fields(chunk[name]) for name in frame.columns]))
 
 
-def _cells(values: pd.Series) -> list[str]:
+def _lines(columns: list[list[str]]) -> str:
+    return "".join([(",".join(fields) or _EMPTY_LINE) + "\r\n" for fields in zip(*columns, strict=True)])
+
+
+def _fields(values: pd.Series) -> list[str]:
     if isinstance(values.dtype, pd.DatetimeTZDtype):
-        pattern = "%Y-%m-%d" if values.name in DATE_COLUMNS else "%Y-%m-%dT%H:%M:%SZ"
-        return [str(text) for text in values.dt.strftime(pattern).fillna("")]
+        return _moments(values)
     if pd.api.types.is_bool_dtype(values.dtype):
-        return values.astype("string").str.lower().fillna("").tolist()
+        words: list[str] = np.where(values.isna(), "", np.where(values.fillna(False), "true", "false")).tolist()
+        return words
     if pd.api.types.is_numeric_dtype(values.dtype):
         return values.astype("string").fillna("").tolist()
-    return [_text(value, str(values.name)) for value in values.astype("string").fillna("")]
+    # Most columns hold the same few texts again and again: those of the account, above all.
+    text = cache(partial(_text, keeps_lines=values.name in MULTI_LINE_COLUMNS))
+    return list(map(text, values.astype("string").fillna("").tolist()))
 
 
-def _text(value: str, column: str) -> str:
+def _moments(values: pd.Series) -> list[str]:
+    is_day = values.name in DATE_COLUMNS
+    codes, distinct = pd.factorize(values.dt.tz_convert(None).to_numpy().astype("datetime64[s]"))
+    shown = np.datetime_as_string(distinct, unit="D" if is_day else "s", casting="unsafe")
+    texts = [text if is_day else f"{text}Z" for text in shown.tolist()]
+    texts.append("")  # a missing value has the code -1
+    return [texts[code] for code in codes.tolist()]
+
+
+def _text(value: str, *, keeps_lines: bool) -> str:
     """The value with nothing in it that acts. What begins with ' already gets another: none is mistaken for ours."""
-    text = "\n".join(map(safe_text, value.split("\n"))) if column in MULTI_LINE_COLUMNS else safe_text(value)
-    return f"'{text}" if text.startswith((*FORMULA_TRIGGERS, "'")) else text
+    text = "\n".join(map(safe_text, value.split("\n"))) if keeps_lines else safe_text(value)
+    return _quoted(f"'{text}" if text.startswith(_MARKED) else text)
+
+
+def _quoted(text: str) -> str:
+    if not _NEEDS_QUOTES.search(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'
