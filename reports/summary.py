@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ from reports.words import (
     coverage,
     limit_texts,
     outcome_counts,
+    plural,
     result,
     utc,
 )
@@ -73,7 +74,7 @@ def write_summary(sheet: Any, assessment: Assessment, tables: Tables) -> None:
     totals.write_conclusion()
     _write_gaps(page, assessment.accounts)
     _write_worst(page, assessment.findings)
-    _write_notes(page, assessment.run)
+    _write_notes(page, [*assessment.run.notes, *_continued(tables)])
 
 
 # The verdict in words
@@ -285,8 +286,19 @@ def _rows(frame: pd.DataFrame, *names: str) -> Iterator[tuple[str, ...]]:
     return zip(*(texts(name)(frame) for name in names), strict=True)
 
 
-def _write_notes(page: Prose, run: Run) -> None:
-    if run.notes:
+def _continued(tables: Tables) -> Iterator[str]:
+    """Where the rows stand of each table that one sheet cannot hold."""
+    for table in (tables.findings, tables.accounts, tables.access_keys):
+        if len(table.parts) > 1:
+            places = ", ".join(f"{title} ({plural(end - start, 'row')})" for title, start, end in table.parts)
+            yield (
+                f"The {len(table.frame):,} rows of {table.title} are more than a sheet can hold; they stand on"
+                f" {len(table.parts)} sheets, to be read as one table: {places}."
+            )
+
+
+def _write_notes(page: Prose, notes: Sequence[str]) -> None:
+    if notes:
         page.section("Notes")
-    for note in run.notes:
+    for note in notes:
         page.across(PROSE, note)

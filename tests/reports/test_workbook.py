@@ -600,3 +600,9 @@ def test_a_table_longer_than_a_sheet_continues_on_the_next(
     assert [each for each in recounts(book) if each[1] != each[2]] == []
     assert len(recounts(book)) == 24
     assert "Access keys to Access keys 4: rows" in summary_text(book)
+    assert (
+        f"The {keys} rows of Access keys are more than a sheet can hold; they stand on 4 sheets, to be read as one"
+        " table: Access keys (56 rows), Access keys 2 (56 rows), Access keys 3 (56 rows), "
+        f"Access keys 4 ({keys - 168} rows)."
+    ) in summary_text(book)
+    assert "rows of Accounts" not in summary_text(book)
