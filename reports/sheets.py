@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from openpyxl import Workbook
 from openpyxl.cell import Cell
@@ -54,14 +55,24 @@ class Table:
     frame: pd.DataFrame
     has_row_heights: bool = True
     """False for a table of plain single lines: cells have a style only where it tells something, which is fast."""
+    positions: np.ndarray | None = None
+    """Which rows of the frame are the table's; None for all. A copy of them would double the frame."""
+
+    def __len__(self) -> int:
+        """Rows, over all sheets."""
+        return len(self.frame if self.positions is None else self.positions)
+
+    def rows(self, start: int, end: int) -> pd.DataFrame:
+        """The table's rows from the first position to before the second."""
+        return self.frame.iloc[slice(start, end) if self.positions is None else self.positions[start:end]]
 
     @property
     def parts(self) -> list[tuple[str, int, int]]:
-        """Each sheet's title and its rows of the frame: from the first position to before the second."""
+        """Each sheet's title and its rows: from the first position to before the second."""
         size = MAX_ROWS - HEADING_ROWS
-        starts = range(0, max(len(self.frame), 1), size)
+        starts = range(0, max(len(self), 1), size)
         return [
-            (self.title if number == 1 else f"{self.title} {number}", start, min(start + size, len(self.frame)))
+            (self.title if number == 1 else f"{self.title} {number}", start, min(start + size, len(self)))
             for number, start in enumerate(starts, start=1)
         ]
 
@@ -94,7 +105,7 @@ class Table:
             sheet.row_dimensions[HEADING_ROWS].height = LINE_HEIGHT * 2 + 3
             sheet.append([style_cell(sheet, HEADING, column.title) for column in self.columns])
             renderer = RowRenderer(sheet, by_letter, is_styled=self.has_row_heights)
-            rows[sheet] = DataRows(renderer, self.frame, start, end)
+            rows[sheet] = DataRows(renderer, self, start, end)
         return rows
 
     def _set_up(self, sheet: Any, run_id: str, rows: int) -> None:
@@ -122,15 +133,15 @@ class DataRows:
     """The rows of a table on one sheet, rendered each time they are asked for."""
 
     renderer: RowRenderer
-    frame: pd.DataFrame
+    table: Table
     start: int
-    """Position of the first in the frame."""
+    """Position of the first in the table."""
     end: int
 
     def __iter__(self) -> Iterator[bytes]:
         """The rows in chunks of CHUNK_ROWS."""
         for position in range(self.start, self.end, CHUNK_ROWS):
-            chunk = self.frame.iloc[position : min(position + CHUNK_ROWS, self.end)]
+            chunk = self.table.rows(position, min(position + CHUNK_ROWS, self.end))
             yield self.renderer.render(chunk, HEADING_ROWS + 1 + position - self.start)
 
 

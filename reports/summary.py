@@ -292,7 +292,7 @@ def _continued(tables: Tables) -> Iterator[str]:
         if len(table.parts) > 1:
             places = ", ".join(f"{title} ({plural(end - start, 'row')})" for title, start, end in table.parts)
             yield (
-                f"The {len(table.frame):,} rows of {table.title} are more than a sheet can hold; they stand on"
+                f"The {len(table):,} rows of {table.title} are more than a sheet can hold; they stand on"
                 f" {len(table.parts)} sheets, to be read as one table: {places}."
             )
 

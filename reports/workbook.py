@@ -43,8 +43,7 @@ def write_workbook(assessment: Assessment, path: Path) -> None:
 
 def _write(assessment: Assessment, path: Path) -> None:
     run = assessment.run
-    keys = assessment.credentials[assessment.credentials["credential"].isin(ACCESS_KEYS)]
-    findings, accounts, access_keys = _findings(assessment), _accounts(assessment), _access_keys(assessment, keys)
+    findings, accounts, access_keys = _findings(assessment), _accounts(assessment), _access_keys(assessment)
     workbook = Workbook(write_only=True)
     properties = workbook.properties
     properties.title = f"Access key audit of {run.organization_id}"
@@ -63,7 +62,8 @@ def _write(assessment: Assessment, path: Path) -> None:
 def _findings(assessment: Assessment) -> Table:
     findings = assessment.findings
     keys = ["account_id", "user", "credential"]
-    known = assessment.credentials[[*keys, "last_used_known"]].astype({"credential": "string"})
+    failing = assessment.credentials["arn"].isin(findings["arn"])
+    known = assessment.credentials.loc[failing, [*keys, "last_used_known"]].astype({"credential": "string"})
     frame = findings.astype({"credential": "string"}).merge(known, on=keys, how="left", validate="many_to_one")
     explanation = (
         f"Everything that does not pass, the worst first; ages as of {utc(assessment.run.as_of)}. Fix and undo"
@@ -123,12 +123,13 @@ def _accounts(assessment: Assessment) -> Table:
     return Table("Accounts", explanation, columns, assessment.accounts)
 
 
-def _access_keys(assessment: Assessment, keys: pd.DataFrame) -> Table:
+def _access_keys(assessment: Assessment) -> Table:
+    is_key = assessment.credentials["credential"].isin(ACCESS_KEYS)
     explanation = (
         "Every access key in the reports of the scanned accounts, active or not: the population from which the findings"
         f" are taken; ages as of {utc(assessment.run.as_of)}. Printed without the columns after the verdict."
     )
-    if keys.empty:
+    if not is_key.any():
         explanation = "No access key: the reports of the scanned accounts hold none."
     columns = (
         Column("Account id", 14, Kind.TEXT, texts("account_id")),
@@ -145,7 +146,7 @@ def _access_keys(assessment: Assessment, keys: pd.DataFrame) -> Table:
         *(
             Column(verdict_column(check), 24, Kind.TEXT, _verdict(check.check_id), alerts=BAD_VERDICTS)
             for check in assessment.checks
-            if _judges_keys_only(assessment, keys, check)
+            if _judges_keys_only(assessment, is_key, check)
         ),
         Column("Last used region", 16, Kind.TEXT, texts("last_used_region"), is_printed=False),
         Column("Last used service", 18, Kind.TEXT, texts("last_used_service"), is_printed=False),
@@ -153,13 +154,20 @@ def _access_keys(assessment: Assessment, keys: pd.DataFrame) -> Table:
         Column("User created (UTC)", 20, Kind.MOMENT, moments("user_created"), is_printed=False),
         Column("Report generated (UTC)", 20, Kind.MOMENT, moments("report_generated"), is_printed=False),
     )
-    return Table("Access keys", explanation, columns, keys, has_row_heights=False)
+    return Table(
+        "Access keys",
+        explanation,
+        columns,
+        assessment.credentials,
+        has_row_heights=False,
+        positions=np.flatnonzero(is_key),
+    )
 
 
-def _judges_keys_only(assessment: Assessment, keys: pd.DataFrame, check: CheckSummary) -> bool:
+def _judges_keys_only(assessment: Assessment, is_key: pd.Series, check: CheckSummary) -> bool:
     """Whether all verdicts of a check stand on the Access keys sheet, so that they can be recounted there."""
     name = f"verdict:{check.check_id}"
-    return name in keys and int(keys[name].ne("").sum()) == int(assessment.credentials[name].ne("").sum())
+    return name in assessment.credentials and not (assessment.credentials[name].ne("") & ~is_key).any()
 
 
 def _verdict(check_id: str) -> Callable[[pd.DataFrame], list[str]]:

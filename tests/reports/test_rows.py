@@ -74,7 +74,7 @@ def hostile_table(values: tuple[str, ...] = TEXTS, *, has_row_heights: bool) -> 
 def by_openpyxl(table: Table, path: Path) -> Workbook:
     workbook = Workbook(write_only=True)
     for sheet, rows in table.write(workbook, RUN_ID).items():
-        frame = table.frame.iloc[rows.start : rows.end]
+        frame = table.rows(rows.start, rows.end)
         for number, values in enumerate(zip(*(column.read(frame) for column in table.columns), strict=True), start=5):
             record = [plain_cell(sheet, *each, table) for each in zip(table.columns, values, strict=True)]
             if table.has_row_heights:
