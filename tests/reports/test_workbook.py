@@ -435,6 +435,19 @@ def test_a_total_that_is_wrong_does_not_match(assessment: Assessment, tmp_path: 
     assert differing == ["scanned", "Sum of the outcomes", "Listed, not accounted for"]
 
 
+def test_keys_that_aws_does_not_show_are_counted_as_they_are_listed(assessment: Assessment, tmp_path: Path) -> None:
+    credential = assessment.credentials["credential"].where(
+        assessment.credentials["credential"].ne("access_key_2"), "additional_credentials"
+    )
+    assert credential.eq("additional_credentials").any()
+
+    book = written(
+        replace(assessment, credentials=assessment.credentials.assign(credential=credential)), tmp_path / "w.xlsx"
+    )
+
+    assert [each for each in recounts(book) if each[1] != each[2]] == []
+
+
 def test_ranges_are_those_of_the_data(book: Workbook) -> None:
     formulas = [str(cell.value) for cell in book["Summary"]["C"] if str(cell.value).startswith("=")]
     ends = {
