@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -49,9 +49,8 @@ MIN_GAP_ROWS_PER_OUTCOME = 3
 WORST = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The sheets that Summary counts again."""
+class Tables(NamedTuple):
+    """The tables that Summary counts again, in the order of their sheets."""
 
     findings: Table
     accounts: Table
@@ -287,7 +286,7 @@ def _rows(frame: pd.DataFrame, *names: str) -> Iterator[tuple[str, ...]]:
 
 def _continued(tables: Tables) -> Iterator[str]:
     """Where the rows stand of each table that one sheet cannot hold."""
-    for table in (tables.findings, tables.accounts, tables.access_keys):
+    for table in tables:
         if len(table.parts) > 1:
             places = ", ".join(f"{title} ({plural(end - start, 'row')})" for title, start, end in table.parts)
             yield (

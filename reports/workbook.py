@@ -41,9 +41,14 @@ def write_workbook(assessment: Assessment, path: Path) -> None:
         raise OSError(errno.EIO, f"{error} (temporary files are in {tempfile.gettempdir()})") from None
 
 
+def tables(assessment: Assessment) -> Tables:
+    """The tables between Summary and Method."""
+    return Tables(_findings(assessment), _accounts(assessment), _access_keys(assessment))
+
+
 def _write(assessment: Assessment, path: Path) -> None:
     run = assessment.run
-    findings, accounts, access_keys = _findings(assessment), _accounts(assessment), _access_keys(assessment)
+    data = tables(assessment)
     workbook = Workbook(write_only=True)
     properties = workbook.properties
     properties.title = f"Access key audit of {run.organization_id}"
@@ -51,9 +56,9 @@ def _write(assessment: Assessment, path: Path) -> None:
     properties.creator = properties.lastModifiedBy = "credaudit"
     properties.created = (run.finished or run.as_of).astimezone(UTC).replace(tzinfo=None)
     workbook.calculation.fullCalcOnLoad = True  # openpyxl stores no results; the recounts are made when it is opened
-    write_summary(workbook.create_sheet("Summary"), assessment, Tables(findings, accounts, access_keys))
+    write_summary(workbook.create_sheet("Summary"), assessment, data)
     rows: dict[Any, DataRows] = {}
-    for table in (findings, accounts, access_keys):
+    for table in data:
         rows |= table.write(workbook, run.run_id)
     write_method(workbook.create_sheet("Method"), assessment)
     save(workbook, path, rows)
