@@ -249,6 +249,12 @@ def test_long_texts_are_cut_where_excel_would_refuse_them_and_say_so(text: str) 
     assert cell_text("n" * cells.MAX_TEXT) == "n" * cells.MAX_TEXT
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_an_os_error(assessment: Assessment) -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        write_workbook(assessment, Path("/dev/full"))
+
+
 # What stands where
 
 
