@@ -13,8 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 PER_ACCOUNT = ("sts:AssumeRole", "iam:GenerateCredentialReport", "iam:GetCredentialReport")
 LOOK_UP = "iam:ListAccessKeys"
@@ -86,7 +92,8 @@ class Bench:
             command = [str(Path(sys.executable).with_name("credaudit")), "scan", "--log-format", "json"]
             measured = self.measure("credaudit", [*command, "--runs-dir", runs, *arguments], organization, log, (0, 3))
         last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
-        assert last["event"] == "run_finished" and last["complete"], last
+        assert last["event"] == "run_finished", last
+        assert last["complete"], last
         return Measurement(**{**_as_dict(measured), "phases": last["phases"]})
 
     def boto3(self, organization: Organization, style: str, threads: int) -> Measurement:
@@ -122,14 +129,18 @@ class Bench:
 
     def _environment(self, url: str) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        return clean | EXAMPLE_CREDENTIALS | {
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_CA_BUNDLE": str(self._certificate),
-            "AWS_ENDPOINT_URL": url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "NO_PROXY": "127.0.0.1",
-        }
+        return (
+            clean
+            | EXAMPLE_CREDENTIALS
+            | {
+                "AWS_CONFIG_FILE": os.devnull,
+                "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+                "AWS_CA_BUNDLE": str(self._certificate),
+                "AWS_ENDPOINT_URL": url,
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "NO_PROXY": "127.0.0.1",
+            }
+        )
 
     @contextmanager
     def _simulator(self, organization: Organization) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -155,12 +166,6 @@ def _as_dict(measured: Measurement) -> dict[str, Any]:
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
     """A throw-away certificate of 127.0.0.1, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-    from ipaddress import ip_address
-
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "simulated AWS")])
     now = datetime.now(UTC)
@@ -179,8 +184,6 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     paths = folder / "certificate.pem", folder / "key.pem"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths

@@ -54,6 +54,7 @@ CALLER_ACTIONS = (
     "organizations:ListRoots",
     "organizations:ListOrganizationalUnitsForParent",
     "organizations:ListAccountsForParent",
+    "organizations:DescribeAccount",
 )
 """All that a scan calls with the caller's own credentials, or with those of the hop role."""
 
@@ -73,6 +74,7 @@ ANSWER_KEYS = {
     "AssumeRole": ("Credentials",),
     "DescribeOrganization": ("Organization",),
     "ListAccounts": ("Accounts",),
+    "DescribeAccount": ("Account",),
     "ListRoots": ("Roots",),
     "ListAccountsForParent": ("Accounts",),
     "ListOrganizationalUnitsForParent": ("OrganizationalUnits",),

@@ -37,6 +37,7 @@ ERROR_CLASSES: dict[str, type[AwsError]] = {
     "RequestTimeTooSkewed": ClockSkewed,
     "SignatureDoesNotMatch": CredentialsRefused,
     "UnrecognizedClientException": CredentialsRefused,
+    "AccountNotFoundException": NotFound,
     "NoSuchEntity": NotFound,
     "ReportInProgress": ReportNotReady,
     "ReportExpired": ReportMissing,

@@ -79,6 +79,8 @@ class Collector:
         self._lookups = Batch(users_to_look_up, seconds=BATCH_SECONDS, most=BATCH_ACCOUNTS)
         self.recorded: set[str] = set()
         """The accounts that have an outcome."""
+        self.denied: dict[str, LedgerEntry] = {}
+        """Those of them that let nobody in."""
 
     async def collect(self, accounts: AsyncIterator[Account]) -> None:
         """Give every account an outcome as it comes. On cancellation those that have begun become `interrupted`.
@@ -92,6 +94,12 @@ class Collector:
         for account in accounts:
             if account.account_id not in self.recorded:
                 self._note(_without_asking(account) or _interrupted(account, None, CallRecord()))
+
+    def was_suspended(self, account: Account) -> None:
+        """An account that let nobody in turns out to be no longer active: that is why, and no gap."""
+        before = self.denied.pop(account.account_id)
+        reason = f"the account's state became {account.state} during the run; before: {before.reason}"
+        self._note(replace(before, outcome=Outcome.NOT_ACTIVE, reason=reason))
 
     async def _collect_one(self, account: Account) -> None:
         started = datetime.now(UTC)
@@ -111,6 +119,8 @@ class Collector:
     def _note(self, entry: LedgerEntry) -> None:
         self._ledger.append(entry)
         self.recorded.add(entry.account_id)
+        if entry.outcome in (Outcome.ACCESS_DENIED, Outcome.REPORT_DENIED):
+            self.denied[entry.account_id] = entry
         self._on_outcome(entry)
 
     async def _read(self, account: Account, started: datetime, member: Member) -> LedgerEntry:

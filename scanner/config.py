@@ -82,6 +82,7 @@ class RatesTable(_Table):
     list_accounts: Rate = 8
     list_roots: Rate = 1
     describe_organization: Rate = 1
+    describe_account: Rate = 20
     organizations: Rate = 5
     sts: Rate = 500
     iam: Rate = 500

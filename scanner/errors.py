@@ -91,7 +91,7 @@ class Throttled(AwsError):
 
 
 class NotFound(AwsError):
-    """The user is not there (any more)."""
+    """The user, or the account, is not there (any more)."""
 
 
 class ReportNotReady(AwsError):

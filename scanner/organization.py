@@ -82,6 +82,11 @@ async def describe_organization(aws: Aws, record: CallRecord) -> Organization:
     return Organization(raw["Id"], raw["MasterAccountId"])
 
 
+async def describe_account(aws: Aws, record: CallRecord, account_id: str) -> Account:
+    """One account as it is now; raises AwsError where that cannot be had."""
+    return _account((await aws.call("organizations:DescribeAccount", record, {"AccountId": account_id}))["Account"])
+
+
 def select(listed: dict[str, Account], tree: Tree | None, scope: OrganizationTable) -> Population:
     """The population with places and scope; raises OrganizationError for a scope that names what is not there.
 

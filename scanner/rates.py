@@ -79,6 +79,7 @@ def rates_of_actions(table: RatesTable) -> dict[str, Rate]:
         "sts:AssumeRole": sts,
         "organizations:DescribeOrganization": documented(table.describe_organization),
         "organizations:ListAccounts": documented(table.list_accounts),
+        "organizations:DescribeAccount": documented(table.describe_account),
         "organizations:ListRoots": documented(table.list_roots),
         "organizations:ListOrganizationalUnitsForParent": tree,
         "organizations:ListAccountsForParent": tree,

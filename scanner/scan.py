@@ -30,6 +30,7 @@ from scanner.organization import (
     Organization,
     Population,
     Tree,
+    describe_account,
     describe_organization,
     excluded_by,
     select,
@@ -39,6 +40,8 @@ from scanner.resume import Earlier, check_resume, find_earlier
 from scanner.stopping import Stopped, until_stopped
 
 LISTING_SESSION_SECONDS = 3600
+DENIED_ASKED_AGAIN = 100
+"""Accounts; where more let nobody in, it is the role that is wrong."""
 
 AWS_DOMAINS = (
     "amazonaws.com",
@@ -156,7 +159,7 @@ async def scan(
                 lambda scanned: _users_to_look_up(folder, scanned, run),
                 watcher.had_outcome,
             )
-            work = _collect(collector, _chained([first], accounts), population)
+            work = _collect(collector, _chained([first], accounts), population, aws, record)
             try:
                 everybody, stopped = await until_stopped(work, config.scan.run_timeout_seconds), None
             except Stopped as reason:
@@ -176,14 +179,35 @@ async def scan(
     return folder, assess(folder, run, frame)
 
 
-async def _collect(collector: Collector, accounts: AsyncIterator[Account], population: _Population) -> Population:
+async def _collect(
+    collector: Collector, accounts: AsyncIterator[Account], population: _Population, aws: Aws, record: CallRecord
+) -> Population:
     """The reports of all accounts as they are listed, and the key ids of those users whose keys do not pass."""
     await collector.collect(accounts)
     everybody = await population.complete()
     # Those that came to be known late: in the tree alone, or active only when they were listed a second time.
     late = [a for a in everybody.accounts if a.is_in_scope and a.account_id not in collector.recorded]
     await collector.collect(_chained(late))
-    return everybody
+    return await _without_suspended(collector, everybody, aws, record)
+
+
+async def _without_suspended(collector: Collector, everybody: Population, aws: Aws, record: CallRecord) -> Population:
+    """Ask of those accounts that let nobody in, unless they are many, whether they were suspended meanwhile.
+
+    A caller who may not ask leaves them as they are: gaps.
+    """
+    if len(collector.denied) > DENIED_ASKED_AGAIN:
+        return everybody
+    asked = [describe_account(aws, record, account_id) for account_id in collector.denied]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    states = {a.account_id: a.state for a in answers if isinstance(a, Account) and not a.is_active}
+    accounts = tuple(
+        replace(account, state=states.get(account.account_id, account.state)) for account in everybody.accounts
+    )
+    for account in accounts:
+        if account.account_id in states:
+            collector.was_suspended(account)
+    return replace(everybody, accounts=accounts)
 
 
 async def _chained(

@@ -97,6 +97,7 @@ class Terminal:
         self._progress: Progress | None = None
         self._task: Any = None
         self._outcomes: Counter[Outcome] = Counter()
+        self._outcome_of: dict[str, Outcome] = {}
         self._listed = 0
         self._is_listed = self._has_begun = False
         self._stopwatch = Stopwatch()
@@ -149,6 +150,9 @@ class Terminal:
 
     def had_outcome(self, entry: LedgerEntry) -> None:
         """One account is done."""
+        if before := self._outcome_of.get(entry.account_id):
+            self._outcomes[before] -= 1
+        self._outcome_of[entry.account_id] = entry.outcome
         self._outcomes[entry.outcome] += 1
         if self._as_json:
             self._json(

@@ -75,6 +75,7 @@ def test_every_key_can_be_set(config_file: Path) -> None:
         list_accounts = 1
         list_roots = 5
         describe_organization = 6
+        describe_account = 7
         organizations = 2
         sts = 3
         iam = 4
@@ -108,6 +109,7 @@ def test_every_key_can_be_set(config_file: Path) -> None:
                 "list_accounts": 1,
                 "list_roots": 5,
                 "describe_organization": 6,
+                "describe_account": 7,
                 "organizations": 2,
                 "sts": 3,
                 "iam": 4,
@@ -133,6 +135,7 @@ BOUNDS = [
     ("scan.rates.list_accounts", 1, 10_000),
     ("scan.rates.list_roots", 1, 10_000),
     ("scan.rates.describe_organization", 1, 10_000),
+    ("scan.rates.describe_account", 1, 10_000),
     ("scan.rates.organizations", 1, 10_000),
     ("scan.rates.sts", 1, 10_000),
     ("scan.rates.iam", 1, 10_000),
