@@ -1,10 +1,12 @@
 """A simulated AWS Organization that speaks AWS's wire protocol on loopback."""
 
-from .demo import benchmark_organization, demo_organization
+from .benchmark import benchmark_organization
+from .demo import demo_organization
 from .identity import BASE_CREDENTIALS, Credentials
 from .model import (
     READER_ROLE_NAME,
     Behaviour,
+    FaultKind,
     Faults,
     SimulatedAccount,
     SimulatedKey,
@@ -12,14 +14,18 @@ from .model import (
     SimulatedRoot,
     SimulatedUser,
 )
+from .quotas import DOCUMENTED_QUOTAS
 from .report import render_report
-from .server import RequestLogEntry, Simulator, run_in_thread
+from .server import Simulator, run_in_thread
+from .service import RequestLogEntry
 
 __all__ = [
     "BASE_CREDENTIALS",
+    "DOCUMENTED_QUOTAS",
     "READER_ROLE_NAME",
     "Behaviour",
     "Credentials",
+    "FaultKind",
     "Faults",
     "RequestLogEntry",
     "SimulatedAccount",

@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 
+from .accounts import Accounts
+from .faults import ERRORS, Fault
 from .identity import Principal
-from .model import Behaviour, SimulatedAccount, SimulatedKey, SimulatedOrganization, SimulatedUser
-from .report import render_report, user_arn
+from .model import Behaviour, FaultKind, Faults, SimulatedAccount, SimulatedKey, SimulatedUser
+from .report import damage_report, render_report, user_arn
 from .wire import AwsError, xml_text, xml_time
 
 REPORT_LIFETIME = timedelta(hours=4)
 """AWS makes at most one report in four hours."""
 
+REPORT_FAULTS = {FaultKind.STUCK_REPORT, FaultKind.MALFORMED_REPORT, FaultKind.EXPIRED_REPORT}
 _MAX_ITEMS_RANGE = (1, 1000)
 _DEFAULT_MAX_ITEMS = 100
 _REPORT_REFUSALS = {
@@ -25,53 +29,47 @@ _REPORT_REFUSALS = {
 class Iam:
     """Answers the report operations and ListAccessKeys for the signer's account."""
 
-    def __init__(
-        self, organization: SimulatedOrganization, clock: Callable[[], datetime], report_delay_seconds: float
-    ) -> None:
-        """Render every report beforehand, so that a benchmark does not measure it."""
-        self._partition = organization.partition
-        self._accounts = {account.account_id: account for account in organization.accounts}
-        self._users = {
-            account.account_id: {user.name: user for user in account.users} for account in organization.accounts
-        }
-        self._contents = {
-            account.account_id: base64.b64encode(render_report(account, organization.partition)).decode()
-            for account in organization.accounts
-        }
+    def __init__(self, accounts: Accounts, partition: str, clock: Callable[[], datetime], faults: Faults) -> None:
+        """Begin with no report; each is rendered when it is asked for."""
+        self._accounts = accounts.by_id
+        self._partition = partition
         self._clock = clock
-        self._delay = timedelta(seconds=report_delay_seconds)
+        self._delay = timedelta(seconds=faults.report_delay_seconds)
+        self._stuck_lifetime = timedelta(seconds=faults.stuck_seconds)
         self._started: dict[str, datetime] = {}
+        self._stuck: set[str] = set()
+        # The keys of one account's users are asked for one after the other.
+        self._users = lru_cache(maxsize=64)(self._users_by_name)
+
+    def _users_by_name(self, account_id: str) -> dict[str, SimulatedUser]:
+        return {user.name: user for user in self._accounts[account_id].users}
 
     def generate_credential_report(self, principal: Principal, _parameters: Mapping[str, str]) -> str:
         """Start a report, or tell how far the present one is."""
         account = self._authorize_report(principal, "iam:GenerateCredentialReport")
-        generated = self._generated(account)
-        if generated is None or self._is_expired(account, generated):
+        if self._is_startable(account):
             self._started[account.account_id] = self._clock()
+            self._stuck.discard(account.account_id)
             description = "No report exists. Starting a new report generation task"
             return f"<State>STARTED</State><Description>{description}</Description>"
-        return f"<State>{'COMPLETE' if self._is_ready(account, generated) else 'INPROGRESS'}</State>"
+        return f"<State>{'COMPLETE' if self._is_ready(account) else 'INPROGRESS'}</State>"
 
     def get_credential_report(self, principal: Principal, _parameters: Mapping[str, str]) -> str:
         """Send the report, once it is ready and while it is young."""
         account = self._authorize_report(principal, "iam:GetCredentialReport")
-        generated = self._generated(account)
-        if generated is None:
+        if account.account_id not in self._started:
             raise AwsError("ReportNotPresent", "No report exists. Generate a report first.", 410)
-        if not self._is_ready(account, generated):
+        if not self._is_ready(account):
             raise AwsError("ReportInProgress", "Report generation is in progress.", 404)
-        if self._is_expired(account, generated):
-            raise AwsError("ReportExpired", "The report has expired. Generate a new report.", 410)
-        return (
-            f"<Content>{self._contents[account.account_id]}</Content><ReportFormat>text/csv</ReportFormat>"
-            f"<GeneratedTime>{xml_time(generated)}</GeneratedTime>"
-        )
+        if self._is_expired(account):
+            raise AwsError(*ERRORS[FaultKind.EXPIRED_REPORT])
+        return self._report_xml(account, render_report(account, self._partition))
 
     def list_access_keys(self, principal: Principal, parameters: Mapping[str, str]) -> str:
         """List a user's keys as they are now, which may differ from the report."""
         account = self._accounts[principal.account_id]
         name = _user_name(principal, parameters)
-        user = self._users[account.account_id].get(name)
+        user = self._users(account.account_id).get(name)
         arn = user_arn(account.account_id, user or SimulatedUser(name, self._clock()), self._partition)
         principal.authorize("iam:ListAccessKeys", arn)
         if account.behaviour is Behaviour.KEYS_DENIED:
@@ -90,15 +88,53 @@ class Iam:
             raise principal.denied(action, reason=refusal.format(action=action))
         return account
 
-    def _generated(self, account: SimulatedAccount) -> datetime | None:
+    def _report_xml(self, account: SimulatedAccount, content: bytes) -> str:
+        return (
+            f"<Content>{base64.b64encode(content).decode()}</Content><ReportFormat>text/csv</ReportFormat>"
+            f"<GeneratedTime>{xml_time(self._started[account.account_id] + self._delay)}</GeneratedTime>"
+        )
+
+    def _is_startable(self, account: SimulatedAccount) -> bool:
         started = self._started.get(account.account_id)
-        return None if started is None else started + self._delay
+        is_stuck = account.account_id in self._stuck
+        return (
+            started is None
+            or self._is_expired(account)
+            or (is_stuck and self._clock() >= started + self._stuck_lifetime)
+        )
 
-    def _is_ready(self, account: SimulatedAccount, generated: datetime) -> bool:
-        return account.behaviour is not Behaviour.REPORT_NEVER_READY and self._clock() >= generated
+    def _is_ready(self, account: SimulatedAccount) -> bool:
+        never = account.behaviour is Behaviour.REPORT_NEVER_READY or account.account_id in self._stuck
+        started = self._started.get(account.account_id)
+        return not never and started is not None and self._clock() >= started + self._delay
 
-    def _is_expired(self, account: SimulatedAccount, generated: datetime) -> bool:
-        return self._is_ready(account, generated) and self._clock() >= generated + REPORT_LIFETIME
+    def _is_expired(self, account: SimulatedAccount) -> bool:
+        age_at_most = self._delay + REPORT_LIFETIME
+        return self._is_ready(account) and self._clock() >= self._started[account.account_id] + age_at_most
+
+    def can_befall(self, fault: Fault) -> bool:
+        """Whether a fault of reports has a report to befall; any other may befall every call."""
+        if fault.kind not in REPORT_FAULTS:
+            return True
+        account = self._accounts[fault.account_id]
+        if fault.kind is FaultKind.STUCK_REPORT:
+            return self._is_startable(account)
+        return self._is_ready(account) and not self._is_expired(account)
+
+    def stick(self, account_id: str) -> None:
+        """Let the report that was just started never be ready."""
+        self._stuck.add(account_id)
+
+    def forget(self, account_id: str) -> None:
+        """Let the account have no report."""
+        del self._started[account_id]
+
+    def damaged_report(self, fault: Fault) -> str:
+        """Send something in the place of the account's report."""
+        account = self._accounts[fault.account_id]
+        other = next((other for other in self._accounts.values() if other is not account), account)
+        own, foreign = (render_report(given, self._partition) for given in (account, other))
+        return self._report_xml(account, damage_report(own, foreign, fault.chance))
 
 
 def _user_name(principal: Principal, parameters: Mapping[str, str]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
+from .faults import ERRORS
+from .model import FaultKind
 from .policy import SessionPolicy
 from .wire import Authorization, AwsError, ReceivedRequest, signing_key, verify_signature
 
@@ -37,15 +39,6 @@ class Principal:
     role_name: str = ""
     expires: datetime | None = None
     policy: SessionPolicy | None = None
-    _keys: dict[tuple[str, str, str], bytes] = field(default_factory=dict, repr=False, compare=False)
-
-    def signing_key(self, date: str, region: str, service: str) -> bytes:
-        """Return the day's signing key, derived once."""
-        scope = (date, region, service)
-        key = self._keys.get(scope)
-        if key is None:
-            key = self._keys[scope] = signing_key(self.secret, *scope)
-        return key
 
     def authorize(self, action: str, resource: str = "*") -> None:
         """Raise AccessDenied unless the session policy, if there is one, allows the action."""
@@ -83,11 +76,15 @@ class CredentialStore:
         principal = self._principals.get(authorization.key_id)
         if principal is None or request.headers.get("X-Amz-Security-Token", "") != principal.token:
             raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
-        key = principal.signing_key(authorization.date, authorization.region, authorization.service)
+        key = signing_key(principal.secret, authorization.date, authorization.region, authorization.service)
         verify_signature(request, authorization, key)
         if principal.expires is not None and now >= principal.expires:
-            raise AwsError("ExpiredToken", "The security token included in the request is expired", 403)
+            raise AwsError(*ERRORS[FaultKind.EXPIRED_TOKEN])
         return principal
+
+    def expire(self, principal: Principal, now: datetime) -> None:
+        """End a role session before its time."""
+        self._add(replace(principal, expires=now))
 
     def issue(
         self, account_id: str, role_name: str, session_name: str, expires: datetime, policy: SessionPolicy | None

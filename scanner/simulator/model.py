@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,6 +26,33 @@ class Behaviour(StrEnum):
     REPORT_DENIED_BY_SCP = "report_denied_by_scp"
     REPORT_NEVER_READY = "report_never_ready"
     KEYS_DENIED = "keys_denied"
+
+
+class FaultKind(StrEnum):
+    """What AWS, the network or the clock can do to one call."""
+
+    THROTTLING = "throttling"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    """Of GenerateCredentialReport alone; no retry mode of botocore repeats it."""
+    SERVER_ERROR = "server_error"
+    UNAVAILABLE = "unavailable"
+    RESET_BEFORE = "reset_before"
+    """The connection is reset, and the action not carried out."""
+    RESET_AFTER = "reset_after"
+    """The action is carried out, and the connection closed without an answer."""
+    TRUNCATED_BODY = "truncated_body"
+    """The connection is closed before the body is as long as its Content-Length."""
+    CUT_DOCUMENT = "cut_document"
+    """The body is as long as its Content-Length, but its XML or JSON ends in the middle."""
+    EXPIRED_TOKEN = "expired_token"
+    """The role session that signed the call is expired from now on."""
+    STUCK_REPORT = "stuck_report"
+    """The report that GenerateCredentialReport starts is never ready."""
+    MALFORMED_REPORT = "malformed_report"
+    """GetCredentialReport sends a damaged report, this once."""
+    EXPIRED_REPORT = "expired_report"
+    """GetCredentialReport finds the report expired, which is gone until another is generated."""
+    SLOW = "slow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +110,7 @@ class SimulatedAccount:
     state: str = "ACTIVE"
     ou_path: tuple[str, ...] = ()
     """Names of the organizational units from the root down; empty directly under the root."""
-    users: tuple[SimulatedUser, ...] = ()
+    users: Sequence[SimulatedUser] = ()
     root: SimulatedRoot = field(default_factory=SimulatedRoot)
     behaviour: Behaviour = Behaviour.NORMAL
     report: bytes | None = None
@@ -93,6 +121,8 @@ class SimulatedAccount:
     """Key ids that ListAccessKeys no longer shows."""
     inactive_since_report: frozenset[str] = frozenset()
     """Key ids that ListAccessKeys shows Inactive, whatever the report says."""
+    suspended_after_calls: int | None = None
+    """Calls (AssumeRole into it, IAM in it) after which AWS suspends the account; None for never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +139,8 @@ class SimulatedOrganization:
     """Demanded by the audit role's trust policy; None demands nothing."""
     lists_state: bool = True
     lists_status: bool = True
+    sends_paths: bool = False
+    """Whether accounts come with their `Paths`, as AWS sends them since 2026-03-31."""
     caller_may_list: bool = True
     """When False, only sessions of `OrganizationReader` in the management account may list."""
 
@@ -128,7 +160,20 @@ class Faults:
     latency_seconds: float = 0.0
     report_delay_seconds: float = 0.0
     fault_rate: float = 0.0
-    """Share of the calls, 0 to 1, that fail as throttled, broken or reset."""
+    """Share of the calls, 0 to 1, that a fault of one of the `kinds` befalls."""
     seed: int = 0
     max_faults_per_account: int | None = None
     """Faults after which calls about one account succeed; None for no bound."""
+    kinds: tuple[FaultKind, ...] = tuple(FaultKind)
+    """The kinds to draw among; each befalls only calls that it applies to."""
+    slow_seconds: float = 1.0
+    """How long a slow answer takes, beyond the latency."""
+    stuck_seconds: float = 1.0
+    """Age from which GenerateCredentialReport replaces a stuck report."""
+    quotas: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """(calls a second, burst) of actions such as `sts:AssumeRole`; those of `sts:AssumeRole+GetCallerIdentity`
+    share one bucket. Over all callers, except for IAM's: theirs are those of each account."""
+    session_seconds: float | None = None
+    """Age at which role sessions really end, whatever Expiration was told; None for the one that was told."""
+    clock_skew_seconds: float = 0.0
+    """How far AWS's clock is ahead of this machine's."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
+from .accounts import Accounts
 from .identity import Principal
 from .model import READER_ROLE_NAME, SimulatedAccount, SimulatedOrganization
 from .wire import AwsError
@@ -24,53 +26,56 @@ LEGACY_STATUS = {
 """The retired `Status`, which knew three values, for each `State`."""
 
 Document = dict[str, object]
+Entry = TypeVar("Entry")
 
 
 class Organizations:
     """Answers the reading operations on the tree of units and accounts."""
 
-    def __init__(self, organization: SimulatedOrganization, caller: Principal) -> None:
+    def __init__(self, organization: SimulatedOrganization, accounts: Accounts, caller: Principal) -> None:
         """Derive the tree from the accounts' paths."""
         self._organization = organization
+        self._registry = accounts
         self._caller = caller
         self._arn = f"arn:{organization.partition}:organizations::{organization.management_account_id}"
         self._root_id = f"r-{_fingerprint(organization.organization_id, 4)}"
-        self._accounts: list[Document] = []
         self._units_of: dict[str, list[Document]] = {self._root_id: []}
-        self._accounts_of: dict[str, list[Document]] = {self._root_id: []}
+        self._accounts_of: dict[str, list[SimulatedAccount]] = {self._root_id: []}
+        self._ids_of: dict[tuple[str, ...], tuple[str, ...]] = {(): (self._root_id,)}
         for account in organization.accounts:
-            self._add(account)
+            self._accounts_of[self._unit_ids(account.ou_path)[-1]].append(account)
 
-    def _add(self, account: SimulatedAccount) -> None:
-        document = self._account(account)
-        self._accounts.append(document)
-        parent_id = self._root_id
-        for depth in range(len(account.ou_path)):
-            parent_id = self._unit(parent_id, account.ou_path[: depth + 1])
-        self._accounts_of[parent_id].append(document)
-
-    def _unit(self, parent_id: str, path: tuple[str, ...]) -> str:
-        unit_id = f"ou-{self._root_id[2:]}-{_fingerprint(json.dumps(path), 8)}"
-        if unit_id not in self._units_of:
+    def _unit_ids(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the ids of the root and of each unit down to the path's last, which are made at first sight."""
+        ids = self._ids_of.get(path)
+        if ids is None:
+            above = self._unit_ids(path[:-1])
+            unit_id = f"ou-{self._root_id[2:]}-{_fingerprint(json.dumps(path), 8)}"
             arn = f"{self._arn}:ou/{self._organization.organization_id}/{unit_id}"
-            self._units_of[parent_id].append({"Id": unit_id, "Arn": arn, "Name": path[-1]})
+            self._units_of[above[-1]].append({"Id": unit_id, "Arn": arn, "Name": path[-1]})
             self._units_of[unit_id], self._accounts_of[unit_id] = [], []
-        return unit_id
+            ids = self._ids_of[path] = (*above, unit_id)
+        return ids
 
-    def _account(self, account: SimulatedAccount) -> Document:
-        is_management = account.account_id == self._organization.management_account_id
+    def _document(self, account: SimulatedAccount) -> Document:
+        organization = self._organization
+        is_management = account.account_id == organization.management_account_id
         document: Document = {
             "Id": account.account_id,
-            "Arn": f"{self._arn}:account/{self._organization.organization_id}/{account.account_id}",
+            "Arn": f"{self._arn}:account/{organization.organization_id}/{account.account_id}",
             "Email": account.email,
             "Name": account.name,
             "JoinedMethod": "INVITED" if is_management else "CREATED",
             "JoinedTimestamp": account.root.created.timestamp(),
         }
-        if self._organization.lists_state:
-            document["State"] = account.state
-        if self._organization.lists_status:
-            document["Status"] = LEGACY_STATUS[account.state]
+        state = self._registry.state(account)
+        if organization.lists_state:
+            document["State"] = state
+        if organization.lists_status:
+            document["Status"] = LEGACY_STATUS[state]
+        if organization.sends_paths:
+            ids = (organization.organization_id, *self._unit_ids(account.ou_path), account.account_id)
+            document["Paths"] = [f"{'/'.join(ids)}/"]
         return document
 
     def describe_organization(self, principal: Principal, _parameters: Mapping[str, str]) -> Document:
@@ -78,14 +83,13 @@ class Organizations:
         self._authorize(principal, "DescribeOrganization")
         organization = self._organization
         management_id = organization.management_account_id
-        email = next(account.email for account in organization.accounts if account.account_id == management_id)
         document = {
             "Id": organization.organization_id,
             "Arn": f"{self._arn}:organization/{organization.organization_id}",
             "FeatureSet": "ALL",
             "MasterAccountArn": f"{self._arn}:account/{organization.organization_id}/{management_id}",
             "MasterAccountId": management_id,
-            "MasterAccountEmail": email,
+            "MasterAccountEmail": self._registry.by_id[management_id].email,
             "AvailablePolicyTypes": [{"Type": "SERVICE_CONTROL_POLICY", "Status": "ENABLED"}],
         }
         return {"Organization": document}
@@ -95,24 +99,32 @@ class Organizations:
         self._authorize(principal, "ListRoots")
         arn = f"{self._arn}:root/{self._organization.organization_id}/{self._root_id}"
         root: Document = {"Id": self._root_id, "Arn": arn, "Name": "Root", "PolicyTypes": []}
-        return _page("Roots", [root], "ListRoots", parameters)
+        return _page("Roots", [root], dict, "ListRoots", parameters)
 
     def list_accounts(self, principal: Principal, parameters: Mapping[str, str]) -> Document:
         """List all accounts, the management account among them."""
         self._authorize(principal, "ListAccounts")
-        return _page("Accounts", self._accounts, "ListAccounts", parameters)
+        return _page("Accounts", self._organization.accounts, self._document, "ListAccounts", parameters)
+
+    def describe_account(self, principal: Principal, parameters: Mapping[str, str]) -> Document:
+        """Tell what a listing tells of one account."""
+        self._authorize(principal, "DescribeAccount")
+        account = self._registry.by_id.get(parameters.get("AccountId", ""))
+        if account is None:
+            raise AwsError("AccountNotFoundException", "You specified an account that doesn't exist.")
+        return {"Account": self._document(account)}
 
     def list_organizational_units_for_parent(self, principal: Principal, parameters: Mapping[str, str]) -> Document:
         """List the units directly below a root or unit."""
         self._authorize(principal, "ListOrganizationalUnitsForParent")
         units = _children(self._units_of, parameters)
-        return _page("OrganizationalUnits", units, f"units of {parameters['ParentId']}", parameters)
+        return _page("OrganizationalUnits", units, dict, f"units of {parameters['ParentId']}", parameters)
 
     def list_accounts_for_parent(self, principal: Principal, parameters: Mapping[str, str]) -> Document:
         """List the accounts directly below a root or unit."""
         self._authorize(principal, "ListAccountsForParent")
         accounts = _children(self._accounts_of, parameters)
-        return _page("Accounts", accounts, f"accounts of {parameters['ParentId']}", parameters)
+        return _page("Accounts", accounts, self._document, f"accounts of {parameters['ParentId']}", parameters)
 
     def _authorize(self, principal: Principal, operation: str) -> None:
         organization = self._organization
@@ -128,20 +140,26 @@ def _fingerprint(text: str, length: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def _children(children: Mapping[str, list[Document]], parameters: Mapping[str, str]) -> list[Document]:
+def _children(children: Mapping[str, list[Entry]], parameters: Mapping[str, str]) -> list[Entry]:
     parent_id = parameters.get("ParentId", "")
     if parent_id not in children:
         raise AwsError("ParentNotFoundException", "You specified parent that doesn't exist.")
     return children[parent_id]
 
 
-def _page(name: str, entries: Sequence[Document], listing: str, parameters: Mapping[str, str]) -> Document:
+def _page(
+    name: str,
+    entries: Sequence[Entry],
+    document: Callable[[Entry], Document],
+    listing: str,
+    parameters: Mapping[str, str],
+) -> Document:
     size = _page_size(parameters)
     offset, is_gap = _position(listing, parameters)
     if is_gap:
         return {name: [], "NextToken": _token(listing, offset, False)}
     end = offset + size
-    page: Document = {name: list(entries[offset:end])}
+    page: Document = {name: [document(entry) for entry in entries[offset:end]]}
     if end < len(entries):
         # AWS may send an empty page although more follows; here the second one always is.
         page["NextToken"] = _token(listing, end, offset == 0)

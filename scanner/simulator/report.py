@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -35,6 +36,12 @@ COLUMNS = (
 )
 """AWS's order; docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html"""
 
+SIGN_IN_PAGE = (
+    b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head>"
+    b'<body><form action="https://proxy.example.com/login">Sign in to go on.</form></body></html>\n'
+)
+"""What a proxy sends in place of an answer."""
+
 ROOT_USER = "<root_account>"
 SLOTS = 2
 
@@ -50,6 +57,14 @@ def render_report(account: SimulatedAccount, partition: str = "aws") -> bytes:
     for user in sorted(account.users, key=lambda user: user.name.casefold()):
         writer.writerow(_user_row(user, user_arn(account.account_id, user, partition)))
     return text.getvalue().removesuffix("\n").encode()
+
+
+def damage_report(content: bytes, of_another_account: bytes, chance: random.Random) -> bytes:
+    """Return what may come in the place of a report: a part of it, a web page, nothing, or another one."""
+    rows = content.split(b"\n")
+    last = chance.randrange(len(rows))
+    cut = b"\n".join([*rows[:last], rows[last][: len(rows[last]) // 2]])
+    return chance.choice([other for other in (cut, SIGN_IN_PAGE, b"", of_another_account) if other != content])
 
 
 def user_arn(account_id: str, user: SimulatedUser, partition: str = "aws") -> str:

@@ -1,63 +1,29 @@
-"""Serves a simulated organization over HTTP on loopback."""
+"""Serves a simulated organization over HTTP or HTTPS on loopback."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from email.utils import format_datetime
 from types import TracebackType
 
 from aiohttp import web
 
-from .faults import FaultInjector
-from .iam import Iam
-from .identity import BASE_CREDENTIALS, Credentials, CredentialStore, Principal
-from .model import Faults, SimulatedOrganization
-from .organizations import Organizations
-from .sts import Sts
-from .wire import (
-    RESET,
-    Answer,
-    AwsError,
-    Call,
-    ReceivedRequest,
-    error_answer,
-    json_answer,
-    parse_authorization,
-    parse_call,
-    query_answer,
-)
+from .identity import BASE_CREDENTIALS, Credentials
+from .model import FaultKind, Faults, SimulatedOrganization
+from .service import RequestLogEntry, Service, utc_now
+from .wire import Answer, ReceivedRequest
 
 HOST = "127.0.0.1"
-UNKNOWN = "unknown"
-
-QueryOperation = Callable[[Principal, Mapping[str, str]], str]
-JsonOperation = Callable[[Principal, Mapping[str, str]], dict[str, object]]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestLogEntry:
-    """One request and how it ended."""
-
-    service: str
-    action: str
-    account_id: str
-    """The signer's; empty for a request that was not authenticated."""
-    access_key_id: str
-    status: int
-    """0 for a connection reset."""
-    at: datetime
-    parameters: Mapping[str, str] = field(default_factory=dict)
-
-
-def utc_now() -> datetime:
-    """Return the present moment."""
-    return datetime.now(UTC)
+_LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class Simulator:
@@ -73,45 +39,39 @@ class Simulator:
         *,
         log_requests: bool = True,
         clock: Callable[[], datetime] = utc_now,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """Prepare all answers; without `log_requests` only the counters are kept."""
+        """Without `log_requests` only the counters are kept; reports and sessions follow the `clock`."""
         self.organization = organization
-        self.requests: list[RequestLogEntry] = []
-        self.counts: Counter[tuple[str, str]] = Counter()
         self.connections = 0
         self.endpoint_url = ""
         """Where the simulator listens; empty until it has been started."""
         self._faults = faults or Faults()
-        self._injector = FaultInjector(self._faults)
-        self._log_requests = log_requests
-        self._clock = clock
-        self._credentials = CredentialStore(organization.partition, organization.caller_account_id)
+        self._service = Service(organization, self._faults, clock, log_requests)
+        self._ssl_context = ssl_context
         self._request_number = 0
-        self._query_operations = self._list_query_operations()
-        self._json_operations = self._list_json_operations()
         self._listener: asyncio.Server | None = None
         self._protocols: web.Server | None = None
 
-    def _list_query_operations(self) -> dict[tuple[str, str], QueryOperation]:
-        sts = Sts(self.organization, self._credentials, self._clock)
-        iam = Iam(self.organization, self._clock, self._faults.report_delay_seconds)
-        return {
-            ("sts", "AssumeRole"): sts.assume_role,
-            ("sts", "GetCallerIdentity"): sts.get_caller_identity,
-            ("iam", "GenerateCredentialReport"): iam.generate_credential_report,
-            ("iam", "GetCredentialReport"): iam.get_credential_report,
-            ("iam", "ListAccessKeys"): iam.list_access_keys,
-        }
+    @property
+    def requests(self) -> list[RequestLogEntry]:
+        """All requests so far, when they are logged."""
+        return self._service.requests
 
-    def _list_json_operations(self) -> dict[str, JsonOperation]:
-        organizations = Organizations(self.organization, self._credentials.caller)
-        return {
-            "DescribeOrganization": organizations.describe_organization,
-            "ListRoots": organizations.list_roots,
-            "ListAccounts": organizations.list_accounts,
-            "ListOrganizationalUnitsForParent": organizations.list_organizational_units_for_parent,
-            "ListAccountsForParent": organizations.list_accounts_for_parent,
-        }
+    @property
+    def counts(self) -> Counter[tuple[str, str]]:
+        """Requests of each service and action."""
+        return self._service.counts
+
+    @property
+    def throttled(self) -> int:
+        """Requests beyond a quota."""
+        return self._service.quotas.throttled
+
+    @property
+    def fault_counts(self) -> Counter[FaultKind]:
+        """Faults of each kind."""
+        return self._service.injector.counts
 
     async def start(self) -> str:
         """Listen on a free port of the loopback interface; return the endpoint URL."""
@@ -119,9 +79,9 @@ class Simulator:
             raise RuntimeError("the simulator is running already")
         self._protocols = web.Server(self._handle, access_log=None)
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._accept, HOST, 0, backlog=1024)
+        self._listener = await loop.create_server(self._accept, HOST, 0, backlog=1024, ssl=self._ssl_context)
         port = self._listener.sockets[0].getsockname()[1]
-        self.endpoint_url = f"http://{HOST}:{port}"
+        self.endpoint_url = f"{'http' if self._ssl_context is None else 'https'}://{HOST}:{port}"
         return self.endpoint_url
 
     async def stop(self) -> None:
@@ -159,61 +119,38 @@ class Simulator:
         self._request_number += 1
         request_id = f"00000000-0000-4000-8000-{self._request_number:012x}"
         received = ReceivedRequest(request.method, request.raw_path, request.headers, body)
-        answer = self._answer(received, request_id)
-        if answer is RESET:
-            if request.transport is not None:
-                request.transport.abort()
+        answer = self._service.answer(received, request_id)
+        if answer.fault is FaultKind.SLOW:
+            await asyncio.sleep(self._faults.slow_seconds)
+        if answer.status == 0:
+            _reset(request, is_hard=answer.fault is FaultKind.RESET_BEFORE)
             return web.Response()
         headers = {"Content-Type": answer.content_type, "x-amzn-RequestId": request_id}
+        if self._faults.clock_skew_seconds:
+            headers["Date"] = format_datetime(self._service.now(), usegmt=True)
+        if answer.fault is FaultKind.TRUNCATED_BODY:
+            return await _send_half(request, answer, headers)
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
-    def _answer(self, request: ReceivedRequest, request_id: str) -> Answer:
-        call, principal = Call(UNKNOWN, UNKNOWN, {}), None
-        try:
-            authorization = parse_authorization(request)
-            call = parse_call(request, authorization.service)
-            principal = self._credentials.authenticate(request, authorization, self._clock())
-            answer = self._perform(call, principal, request_id)
-        except AwsError as error:
-            answer = error_answer(error, request.is_json, call.service, request_id)
-        self._record(call, principal, answer)
-        return answer
 
-    def _perform(self, call: Call, principal: Principal, request_id: str) -> Answer:
-        fault = self._injector.draw(call, _subject(call, principal))
-        if fault is not None and fault.code:
-            raise fault.error()
-        answer = self._dispatch(call, principal, request_id)
-        return answer if fault is None else RESET
-
-    def _dispatch(self, call: Call, principal: Principal, request_id: str) -> Answer:
-        if call.service == "organizations":
-            list_operation = self._json_operations.get(call.action)
-            if list_operation is None:
-                raise AwsError("InvalidAction", f"Could not find operation {call.action}")
-            return json_answer(list_operation(principal, call.parameters))
-        operation = self._query_operations.get((call.service, call.action))
-        if operation is None:
-            raise AwsError("InvalidAction", f"Could not find operation {call.action}")
-        return query_answer(call, operation(principal, call.parameters), request_id)
-
-    def _record(self, call: Call, principal: Principal | None, answer: Answer) -> None:
-        self.counts[call.service, call.action] += 1
-        if not self._log_requests:
-            return
-        account_id, key_id = (principal.account_id, principal.access_key_id) if principal else ("", "")
-        entry = RequestLogEntry(
-            call.service, call.action, account_id, key_id, answer.status, self._clock(), call.parameters
-        )
-        self.requests.append(entry)
+def _reset(request: web.BaseRequest, is_hard: bool) -> None:
+    """Close the connection without an answer: with a TCP reset, or as an orderly end of the stream."""
+    transport = request.transport
+    if transport is None:
+        return
+    if is_hard:
+        connection: socket.socket = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    transport.abort()
 
 
-def _subject(call: Call, principal: Principal) -> str:
-    """Return the account that a call is about: the target's for AssumeRole, else the signer's."""
-    if call.action == "AssumeRole":
-        parts = call.parameters.get("RoleArn", "").split(":")
-        return parts[4] if len(parts) > 4 else ""
-    return principal.account_id
+async def _send_half(request: web.BaseRequest, answer: Answer, headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    response.content_length = len(answer.body)
+    response.force_close()
+    await response.prepare(request)
+    await response.write(answer.body[: len(answer.body) // 2])
+    return response
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
+from .accounts import Accounts
 from .identity import CredentialStore, Principal
 from .model import READER_ROLE_NAME, Behaviour, SimulatedOrganization
 from .policy import parse_policy
@@ -25,13 +26,19 @@ class Sts:
     """Answers GetCallerIdentity and AssumeRole."""
 
     def __init__(
-        self, organization: SimulatedOrganization, credentials: CredentialStore, clock: Callable[[], datetime]
+        self,
+        organization: SimulatedOrganization,
+        accounts: Accounts,
+        credentials: CredentialStore,
+        clock: Callable[[], datetime],
+        session_seconds: float | None = None,
     ) -> None:
-        """Know the accounts by id."""
+        """Let role sessions end after `session_seconds` at the latest, whatever Expiration they are told."""
         self._organization = organization
-        self._accounts = {account.account_id: account for account in organization.accounts}
+        self._accounts = accounts
         self._credentials = credentials
         self._clock = clock
+        self._lifetime = None if session_seconds is None else timedelta(seconds=session_seconds)
 
     def get_caller_identity(self, principal: Principal, _parameters: Mapping[str, str]) -> str:
         """Tell who calls; AWS asks for no permission here."""
@@ -52,16 +59,22 @@ class Sts:
             raise AwsError("ValidationError", f"{role_arn} is invalid")
         if not self._trusts(principal, target, external_id):
             raise principal.denied(ACTION, role_arn)
-        expires = self._clock().replace(microsecond=0) + timedelta(seconds=duration)
+        now = self._clock()
+        expires = now.replace(microsecond=0) + timedelta(seconds=duration)
+        ends = expires if self._lifetime is None else min(expires, now + self._lifetime)
         # The session's ARN has the role's name without its path.
         role_name = target["name"].rpartition("/")[2]
-        session = self._credentials.issue(target["account_id"], role_name, session_name, expires, policy)
+        session = self._credentials.issue(target["account_id"], role_name, session_name, ends, policy)
         return _session_xml(session, expires, len(parameters.get("Policy", "")))
 
     def _trusts(self, principal: Principal, target: re.Match[str], external_id: str | None) -> bool:
         organization = self._organization
-        account = self._accounts.get(target["account_id"])
-        if account is None or account.state != "ACTIVE" or target["partition"] != organization.partition:
+        account = self._accounts.by_id.get(target["account_id"])
+        if (
+            account is None
+            or self._accounts.state(account) != "ACTIVE"
+            or target["partition"] != organization.partition
+        ):
             return False
         # Member roles trust the auditor alone, so sessions cannot hop on.
         if principal is not self._credentials.caller:

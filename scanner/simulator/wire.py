@@ -8,9 +8,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote
+
+from .model import FaultKind
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
@@ -33,6 +36,9 @@ JSON_CODES = {
     "Throttling": "TooManyRequestsException",
 }
 """The JSON services have other names for the errors that the query services share."""
+
+SIGNATURE_LIFETIME = timedelta(minutes=5)
+"""How far a signature's date may be off AWS's clock."""
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 "
@@ -94,14 +100,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP response; status 0 stands for a connection reset in place of one."""
+    """One HTTP response, and what goes wrong with it on the way; status 0 stands for no response at all."""
 
     status: int
     body: bytes
     content_type: str
+    fault: FaultKind | None = None
 
 
-RESET = Answer(0, b"", "")
+NO_ANSWER = Answer(0, b"", "")
 
 
 def parse_authorization(request: ReceivedRequest) -> Authorization:
@@ -142,6 +149,7 @@ def _parse_json_call(target: str, body: bytes, service: str) -> Call:
     return Call(service, action, {name: str(value) for name, value in document.items()})
 
 
+@lru_cache(maxsize=1024)  # more than the sessions that are in use at one time
 def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
     """Derive the key that signs one day's requests to one service."""
     key = f"AWS4{secret}".encode()
@@ -162,6 +170,26 @@ def verify_signature(request: ReceivedRequest, authorization: Authorization, key
     expected = hmac.new(key, f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}".encode(), "sha256").hexdigest()
     if not hmac.compare_digest(expected, authorization.signature):
         raise _wrong_signature()
+
+
+def verify_age(request: ReceivedRequest, now: datetime) -> None:
+    """Raise unless the request was signed within five minutes of AWS's time."""
+    moment = request.headers["X-Amz-Date"]
+    try:
+        signed = datetime.fromisoformat(moment)
+        age = now.replace(microsecond=0) - signed
+    except (TypeError, ValueError) as error:
+        raise _wrong_signature() from error
+    if age > SIGNATURE_LIFETIME:
+        bound = f"earlier than {_basic_time(now - SIGNATURE_LIFETIME)} ({_basic_time(now)} - 5 min.)"
+        raise AwsError("SignatureDoesNotMatch", f"Signature expired: {moment} is now {bound}", 403)
+    if age < -SIGNATURE_LIFETIME:
+        bound = f"later than {_basic_time(now + SIGNATURE_LIFETIME)} ({_basic_time(now)} + 5 min.)"
+        raise AwsError("SignatureDoesNotMatch", f"Signature not yet current: {moment} is still {bound}", 403)
+
+
+def _basic_time(moment: datetime) -> str:
+    return moment.strftime("%Y%m%dT%H%M%SZ")
 
 
 def _wrong_signature() -> AwsError:

@@ -2,153 +2,62 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
-import signal
-import subprocess
-import sys
+import re
+import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-import botocore.session
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import HTTPClientError, SSLError
 
+import scanner
 from scanner.simulator import (
     BASE_CREDENTIALS,
     READER_ROLE_NAME,
     Behaviour,
+    FaultKind,
     Faults,
-    SimulatedAccount,
-    SimulatedKey,
     SimulatedOrganization,
     SimulatedRoot,
     SimulatedUser,
     Simulator,
-    benchmark_organization,
     demo_organization,
     render_report,
     run_in_thread,
 )
 from scanner.simulator.wire import xml_text
 
-NOW = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
-CREATED = NOW - timedelta(days=200)
-MANAGEMENT = "111122223333"
-CALLER = "012345678901"
-MEMBER = "444455556666"
-READ_POLICY = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["iam:GenerateCredentialReport", "iam:GetCredentialReport"],
-                "Resource": "*",
-            }
-        ],
-    }
+from .simulation import (
+    BASE,
+    CALLER,
+    CREATED,
+    LISTING,
+    MANAGEMENT,
+    MEMBER,
+    NOW,
+    READ_POLICY,
+    Api,
+    Clock,
+    Keys,
+    key,
+    make_certificate,
+    member,
+    organization,
+    post,
+    refused,
+    serve,
 )
-SESSION = botocore.session.Session()
-
-
-class Keys(NamedTuple):
-    access_key_id: str
-    secret: str
-    token: str | None = None
-
-
-BASE = Keys(*BASE_CREDENTIALS)
-
-
-class Clock:
-    """A clock that tests move by hand."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-def key(number: int, **fields: Any) -> SimulatedKey:
-    return SimulatedKey(f"AKIAEXAMPLE{number:09d}", fields.pop("created", CREATED), **fields)
-
-
-def member(account_id: str = MEMBER, **fields: Any) -> SimulatedAccount:
-    return SimulatedAccount(account_id, "member", "member@example.com", **fields)
-
-
-def organization(*members: SimulatedAccount, **fields: Any) -> SimulatedOrganization:
-    management = SimulatedAccount(MANAGEMENT, "management", "management@example.com")
-    caller = SimulatedAccount(CALLER, "security", "security@example.com", ou_path=("Security",))
-    return SimulatedOrganization("o-exampleorg1", MANAGEMENT, CALLER, (management, caller, *members), **fields)
-
-
-class Api:
-    """A simulator and the clients to call it with."""
-
-    def __init__(self, simulator: Simulator, endpoint_url: str) -> None:
-        self.simulator = simulator
-        self.endpoint_url = endpoint_url
-        self.clients: list[Any] = []
-
-    def client(self, service: str, keys: Keys = BASE) -> Any:
-        client = SESSION.create_client(
-            service,
-            region_name="us-east-1",
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=keys.access_key_id,
-            aws_secret_access_key=keys.secret,
-            aws_session_token=keys.token,
-            config=Config(retries={"total_max_attempts": 1, "mode": "standard"}),
-        )
-        self.clients.append(client)
-        return client
-
-    def assume(self, account_id: str = MEMBER, role: str = "CredentialAudit", **parameters: Any) -> Keys:
-        answer = self.client("sts").assume_role(
-            RoleArn=f"arn:aws:iam::{account_id}:role/{role}", RoleSessionName="test", **parameters
-        )
-        credentials = answer["Credentials"]
-        return Keys(credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"])
-
-    def iam(self, account_id: str = MEMBER, **parameters: Any) -> Any:
-        return self.client("iam", self.assume(account_id, **parameters))
-
-
-@contextmanager
-def serve(simulated: SimulatedOrganization, faults: Faults | None = None, **fields: Any) -> Iterator[Api]:
-    simulator = Simulator(simulated, faults, **fields)
-    with run_in_thread(simulator) as endpoint_url:
-        api = Api(simulator, endpoint_url)
-        try:
-            yield api
-        finally:
-            for client in api.clients:
-                client.close()
-
-
-@contextmanager
-def refused(code: str, status: int, message: str = "") -> Iterator[None]:
-    with pytest.raises(ClientError) as caught:
-        yield
-    answer: Any = caught.value.response
-    assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
-    assert message in answer["Error"]["Message"]
 
 
 @pytest.fixture
@@ -732,6 +641,48 @@ def test_state_and_status_can_be_left_out(fields: dict[str, bool], expected: dic
     assert {name: account[name] for name in ("State", "Status") if name in account} == expected
 
 
+def test_an_account_is_described_as_it_is_listed(api: Api) -> None:
+    client = api.client("organizations")
+    for account in client.list_accounts()["Accounts"]:
+        assert client.describe_account(AccountId=account["Id"])["Account"] == account
+    with refused("AccountNotFoundException", 400):
+        client.describe_account(AccountId="999999999999")
+    for account_id in (MEMBER, MANAGEMENT):
+        with refused("AccessDeniedException", 400):
+            api.client("organizations", api.assume(account_id)).describe_account(AccountId=MEMBER)
+
+
+def documents(api: Api, operation: str, **parameters: str) -> list[dict[str, Any]]:
+    """Call Organizations and return the accounts as they were sent: this botocore drops their Paths."""
+    headers = LISTING | {"X-Amz-Target": f"AWSOrganizationsV20161128.{operation}"}
+    answer = json.loads(post(api, "organizations", json.dumps(parameters), headers).body)
+    return list(answer["Accounts"]) if "Accounts" in answer else [answer["Account"]]
+
+
+def test_the_paths_of_an_account_lead_from_the_organization_to_it() -> None:
+    deep = member(ou_path=("Prod", "Data"))
+    with serve(organization(deep, sends_paths=True)) as api:
+        client = api.client("organizations")
+        root_id = client.list_roots()["Roots"][0]["Id"]
+        units = [root_id]
+        for _ in deep.ou_path:
+            below = client.list_organizational_units_for_parent(ParentId=units[-1])["OrganizationalUnits"]
+            units.append(below[-1]["Id"])
+        in_root, *_, in_unit = documents(api, "ListAccounts")
+        (by_parent,) = documents(api, "ListAccountsForParent", ParentId=units[-1])
+        (described,) = documents(api, "DescribeAccount", AccountId=MEMBER)
+    assert in_root["Paths"] == [f"o-exampleorg1/{root_id}/{MANAGEMENT}/"]
+    assert in_unit["Paths"] == [f"o-exampleorg1/{'/'.join(units)}/{MEMBER}/"]
+    assert in_unit == by_parent == described
+    # The pattern of botocore's service model.
+    pattern = r"o-[a-z0-9]{10,32}/r-[0-9a-z]{4,32}(/ou-[0-9a-z]{4,32}-[a-z0-9]{8,32})*(/\d{12})*/"
+    assert re.fullmatch(pattern, in_unit["Paths"][0])
+
+
+def test_paths_are_not_sent_unless_asked_for(api: Api) -> None:
+    assert all("Paths" not in account for account in documents(api, "ListAccounts"))
+
+
 def test_names_survive_json() -> None:
     name = '\tlegacy\x07 "<é😀>"'
     with serve(organization(replace(member(), name=name))) as api:
@@ -779,59 +730,6 @@ def test_an_organization_refuses_to_be_incomplete() -> None:
         organization(member(), member())
 
 
-# Faults
-
-
-def outcomes(api: Api, calls: int) -> list[str]:
-    return [outcome(api.client("sts").get_caller_identity) for _ in range(calls)]
-
-
-def outcome(call: Any) -> str:
-    try:
-        call()
-    except ClientError as error:
-        return str(error.response["Error"]["Code"])
-    except ConnectionClosedError:
-        return "reset"
-    return "ok"
-
-
-def test_faults_are_of_every_kind_and_repeatable() -> None:
-    faults = Faults(fault_rate=0.5, seed=7)
-    runs = []
-    for _ in range(2):
-        with serve(organization(), faults) as api:
-            runs.append(outcomes(api, 60))
-    assert runs[0] == runs[1]
-    assert set(runs[0]) == {"ok", "Throttling", "ServiceFailure", "ServiceUnavailable", "reset"}
-    assert 15 < runs[0].count("ok") < 45
-
-
-def test_faults_of_an_account_are_bounded() -> None:
-    with serve(organization(), Faults(fault_rate=1.0, max_faults_per_account=3)) as api:
-        results = outcomes(api, 6)
-    assert [result == "ok" for result in results] == [False] * 3 + [True] * 3
-
-
-def test_organizations_throttles_in_its_own_words() -> None:
-    with serve(organization(), Faults(fault_rate=1.0)) as api:
-        codes = Counter(outcome(api.client("organizations").list_accounts) for _ in range(30))
-    assert set(codes) == {"TooManyRequestsException", "ServiceException", "ServiceUnavailableException", "reset"}
-
-
-def test_generating_a_report_may_hit_a_limit() -> None:
-    with serve(organization(), Faults(fault_rate=1.0)) as api:
-        codes = {outcome(api.client("iam").generate_credential_report) for _ in range(40)}
-    assert "LimitExceeded" in codes
-
-
-def test_answers_may_be_slow() -> None:
-    with serve(organization(), Faults(latency_seconds=0.2)) as api:
-        before = datetime.now(UTC)
-        api.client("sts").get_caller_identity()
-    assert datetime.now(UTC) - before >= timedelta(seconds=0.2)
-
-
 # The log
 
 
@@ -862,6 +760,47 @@ def test_the_counters_work_without_the_log() -> None:
         assert api.simulator.connections == 2
 
 
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def test_it_speaks_https_when_it_is_given_a_certificate(tls: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*tls)
+    simulator = Simulator(organization(), ssl_context=context)
+    with run_in_thread(simulator) as endpoint_url:
+        assert endpoint_url.startswith("https://127.0.0.1:")
+        assert call_identity(Api(simulator, endpoint_url, tls[0])) == CALLER
+        with pytest.raises(SSLError):
+            call_identity(Api(simulator, endpoint_url))
+
+
+@pytest.mark.parametrize("kind", [FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER, FaultKind.TRUNCATED_BODY])
+def test_connections_break_under_https_too(tls: tuple[Path, Path], kind: FaultKind) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*tls)
+    faults = Faults(fault_rate=1.0, kinds=(kind,), max_faults_per_account=1)
+    simulator = Simulator(organization(), faults, ssl_context=context)
+    with run_in_thread(simulator) as endpoint_url:
+        api = Api(simulator, endpoint_url, tls[0])
+        with pytest.raises(HTTPClientError):
+            call_identity(api)
+        assert call_identity(api) == CALLER
+
+
+def call_identity(api: Api) -> str:
+    client = api.client("sts")
+    with closing(client):
+        return str(client.get_caller_identity()["Account"])
+
+
+def test_only_tests_make_certificates() -> None:
+    # cryptography comes with moto, which is no dependency of the package.
+    sources = Path(scanner.__file__).parent.rglob("*.py")
+    assert not [source for source in sources if "cryptography" in source.read_text()]
+
+
 def test_a_stopped_simulator_leaves_no_thread_behind() -> None:
     before = set(threading.enumerate())
     with serve(organization()) as api:
@@ -880,143 +819,3 @@ def test_a_simulator_can_be_started_once_at_a_time() -> None:
         pass
     with run_in_thread(simulator) as endpoint_url:
         assert Api(simulator, endpoint_url).client("sts").get_caller_identity()["Account"] == CALLER
-
-
-# The demo
-
-
-def demo_users() -> Iterator[tuple[SimulatedAccount, SimulatedUser]]:
-    return ((account, user) for account in demo_organization(NOW).accounts for user in account.users)
-
-
-def example(name: str) -> list[SimulatedKey | None]:
-    return next(list(user.keys) for _, user in demo_users() if user.name == name)
-
-
-def ages(name: str) -> list[timedelta | None]:
-    return [None if key is None else NOW - key.created for key in example(name)]
-
-
-def test_the_demo_is_the_same_every_time() -> None:
-    assert demo_organization(NOW) == demo_organization(NOW)
-
-
-def test_the_demo_has_forty_accounts_in_every_state() -> None:
-    simulated = demo_organization(NOW)
-    names = Counter(account.name for account in simulated.accounts)
-    caller = next(account for account in simulated.accounts if account.account_id == simulated.caller_account_id)
-
-    assert len(simulated.accounts) == 40
-    assert Counter(account.state for account in simulated.accounts) == {
-        "ACTIVE": 36,
-        "SUSPENDED": 1,
-        "PENDING_CLOSURE": 1,
-        "CLOSED": 1,
-        "PENDING_ACTIVATION": 1,
-    }
-    assert caller.ou_path == ("Security",)
-    assert {"assume_denied", "report_denied_by_scp"} == {account.behaviour for account in simulated.accounts} - {
-        "normal"
-    }
-    assert all(5 <= len(account.users) <= 25 for account in simulated.accounts if account.users is not None)
-    assert names["playground"] == 2
-    assert sum(account.account_id.startswith("0") for account in simulated.accounts) >= 2
-    assert all(account.email.endswith("@example.com") for account in simulated.accounts)
-
-
-def test_the_demo_holds_hostile_names() -> None:
-    simulated = demo_organization(NOW)
-    names = {account.name for account in simulated.accounts}
-    users = {user.name for _, user in demo_users()}
-
-    assert {'=HYPERLINK("http://example.com","click")', "@SUM(1+1)", "NA", "legacy\timport\x07"} <= names
-    assert any("@SUM(1+1)" in account.ou_path for account in simulated.accounts)
-    assert {"+alice", "-bob", "doe,jane", "null", "nan"} <= users
-    assert {name[0] for name in users} >= set("+-=@")
-
-
-def test_the_demo_holds_keys_of_every_age() -> None:
-    limit = timedelta(days=90)
-
-    assert ages("exactly-90-days") == [limit]
-    assert ages("one-second-over-90-days") == [limit + timedelta(seconds=1)]
-    assert ages("one-second-under-90-days") == [limit - timedelta(seconds=1)]
-    assert all(age is not None and age > limit for age in ages("both-keys-old"))
-    assert len(ages("both-keys-old")) == 2
-    assert ages("second-slot-only")[0] is None
-    assert len(set(ages("two-keys-in-one-second"))) == 1
-    assert len(example("two-keys-in-one-second")) == 2
-
-
-def test_the_demos_key_ids_are_plainly_fake_and_unique() -> None:
-    ids = [key.key_id for _, user in demo_users() for key in user.keys if key is not None]
-
-    assert len(set(ids)) == len(ids)
-    assert all(len(identifier) == 20 and identifier.startswith("AKIAEXAMPLE") for identifier in ids)
-    assert set("".join(ids)) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
-
-
-def test_some_old_keys_of_the_demo_changed_since_the_report() -> None:
-    simulated = demo_organization(NOW)
-    old = {
-        key.key_id
-        for _, user in demo_users()
-        for key in user.keys
-        if key is not None and key.active and NOW - key.created > timedelta(days=90)
-    }
-    deleted = [account.keys_deleted_since_report for account in simulated.accounts]
-    inactive = [account.inactive_since_report for account in simulated.accounts]
-    gone = [user for account, user in demo_users() if user.name in account.deleted_since_report]
-
-    assert set.union(*map(set, deleted)) & old
-    assert set.union(*map(set, inactive)) & old
-    assert [key.key_id in old for user in gone for key in user.keys if key is not None] == [True]
-
-
-def test_the_demo_has_roots_of_every_kind() -> None:
-    roots = [account.root for account in demo_organization(NOW).accounts]
-    active_keys = [key for root in roots for key in root.keys if key is not None and key.active]
-
-    assert {root.password_enabled for root in roots} == {"true", "false", "not_supported"}
-    assert {"N/A", "no_information"} < {root.password_last_used for root in roots}
-    assert [NOW - key.created > timedelta(days=90) for key in active_keys] == [True]
-
-
-def test_every_report_of_the_demo_has_a_row_for_each_user() -> None:
-    for account in demo_organization(NOW).accounts:
-        rows = list(csv.reader(io.StringIO(render_report(account).decode())))
-        assert {len(row) for row in rows} == {22}
-        assert rows[1][0] == "<root_account>"
-        assert sorted(row[0] for row in rows[2:]) == sorted(user.name for user in account.users)
-
-
-# The benchmark
-
-
-@pytest.mark.parametrize(("share", "failing"), [(0.0, 0), (0.1, 30), (1.0, 300)])
-def test_the_benchmark_has_the_share_of_old_keys_that_was_asked_for(share: float, failing: int) -> None:
-    simulated = benchmark_organization(15, 20, NOW, share)
-    keys = [key for account in simulated.accounts for user in account.users for key in user.keys if key is not None]
-
-    assert len(simulated.accounts) == 15
-    assert sum(NOW - key.created > timedelta(days=90) for key in keys) == failing
-    assert len({key.key_id for key in keys}) == 300
-    assert {account.behaviour for account in simulated.accounts} == {"normal"}
-
-
-def test_the_benchmark_can_be_served_by_a_process_of_its_own() -> None:
-    command = [sys.executable, "-W", "error", "-m", "scanner.simulator", "--accounts", "30", "--users", "2"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        api = Api(Simulator(organization()), process.stdout.readline().strip())
-        client = api.client("organizations")
-        accounts = [page["Accounts"] for page in client.get_paginator("list_accounts").paginate()]
-        client.close()
-        process.send_signal(signal.SIGTERM)
-        lines = process.stdout.read().splitlines()
-    assert process.returncode == 0
-    assert sum(map(len, accounts)) == 30
-    assert [json.loads(line) for line in lines] == [
-        {"requests": {"organizations:ListAccounts": 3}, "total": 3, "connections": 1}
-    ]
