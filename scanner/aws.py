@@ -84,8 +84,10 @@ ANSWER_KEYS = {
 }
 """What an answer must have to be one: a proxy's sign-in page comes with status 200, and parses to nothing."""
 
-RETRIED = (Throttled, Unreachable, ClockSkewed)
 TRIES = 8
+"""Of a request that fails."""
+THROTTLED_TRIES = 5
+"""Times as many of one that AWS asks to come later: that is no failure, and an account's deadline bounds it too."""
 BACK_OFF_SECONDS = 0.4
 BACK_OFF_CAP_SECONDS = 20.0
 POOL_CONNECTIONS = 128
@@ -225,21 +227,26 @@ class Aws:
         if action not in self._rates:
             raise ValueError(f"{action} is not a declared action of a scan")
         signer = self._signer(action, session)
-        for attempt in range(1, tries + 1):
+        failures = throttles = 0
+        while True:
             try:
                 return await self._send(action, record, parameters or {}, signer)
-            except RETRIED as error:
-                if isinstance(error, Throttled):
-                    record.throttles += 1
-                if attempt == tries:
+            except Throttled:
+                record.throttles += 1
+                throttles += 1
+                if throttles == tries * THROTTLED_TRIES:
                     raise
+                await _back_off(throttles)
+            except (Unreachable, ClockSkewed):
+                failures += 1
+                if failures == tries:
+                    raise
+                await _back_off(failures)
             except CredentialsRefused as error:
-                if isinstance(signer, RoleSession) or attempt == tries:
+                failures += 1
+                if isinstance(signer, RoleSession) or failures == tries:
                     raise
                 await self._renew(signer, error, record)
-                continue
-            await asyncio.sleep(random.uniform(0.5, 1.0) * min(BACK_OFF_CAP_SECONDS, BACK_OFF_SECONDS * 2**attempt))
-        raise AssertionError("unreachable: the last try returns or raises")
 
     def _signer(self, action: str, session: RoleSession | None) -> RoleSession | RenewableCredentials:
         if action.startswith("organizations:"):
@@ -331,6 +338,11 @@ class Aws:
             credentials["SessionToken"],
             credentials["Expiration"],
         )
+
+
+async def _back_off(times: int) -> None:
+    """Wait longer each time, and never as long as others who began to wait with us."""
+    await asyncio.sleep(random.uniform(0.5, 1.0) * min(BACK_OFF_CAP_SECONDS, BACK_OFF_SECONDS * 2**times))
 
 
 def principal_of(arn: str) -> str:

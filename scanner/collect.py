@@ -36,7 +36,7 @@ BATCH_ACCOUNTS = 200
 """Accounts whose reports are judged together, to find the users whose key ids are to be looked up."""
 
 FETCHES = 3
-"""Of a report that cannot be read, as long as AWS sends different ones."""
+"""Of a report that cannot be read, before it is taken for malformed."""
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """AWS itself refuses requests whose clock is further off."""
@@ -149,24 +149,22 @@ class Collector:
 
     async def _fetch(self, entry: LedgerEntry, member: Member) -> LedgerEntry:
         """The account's report, stored. One that cannot be read is fetched again: the damage may be on the way."""
-        sha256 = ""
         async with asyncio.timeout(self._seconds) as member.record.deadline:
             for fetch in range(1, FETCHES + 1):
                 report = await fetch_report(member, self._pacing, self._oldest_report)
                 self._folder.write_report(entry.account_id, report.content)
-                before, sha256 = sha256, hashlib.sha256(report.content).hexdigest()
                 entry = replace(
                     entry,
                     credentials=member.credentials,
                     source_run=self._folder.path.name,
                     report_generated=report.generated,
-                    report_sha256=sha256,
+                    report_sha256=hashlib.sha256(report.content).hexdigest(),
                     report_bytes=len(report.content),
                 )
                 try:
                     return replace(entry, outcome=Outcome.SCANNED, users=_count_users(report, entry.account_id))
                 except MalformedReport as error:
-                    if fetch == FETCHES or sha256 == before:
+                    if fetch == FETCHES:
                         raise _Unsound(str(error), entry) from None
         raise AssertionError("unreachable: the last fetch returns or raises")
 

@@ -15,6 +15,9 @@ from scanner.member import Member
 FIRST_WAIT_SECONDS = 2.0
 """Before anything is known of this run's reports."""
 
+LEAST_WAIT_SECONDS = 1.0
+"""Before the second question and those after it."""
+
 WAIT_CAP_SECONDS = 30.0
 
 QUESTIONS = 2
@@ -82,7 +85,7 @@ async def fetch_report(member: Member, pacing: ReportPacing, oldest: datetime) -
             is_lost = question % QUESTIONS == 0
         except ReportMissing:
             is_lost = True
-        wait = min(WAIT_CAP_SECONDS, max(1.0, wait * 1.5)) * random.uniform(0.8, 1.0)
+        wait = min(WAIT_CAP_SECONDS, max(LEAST_WAIT_SECONDS, wait * 1.5)) * random.uniform(0.8, 1.0)
         if is_lost:
             await _generate(member)
     raise AssertionError("unreachable: the questions do not end")

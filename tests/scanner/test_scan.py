@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import threading
@@ -10,19 +9,14 @@ import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scanner.aws import CALLER_ACTIONS, MEMBER_ACTIONS
-from scanner.config import load_config
 from scanner.credential_report import FIRST_WAIT_SECONDS
-from scanner.evidence import RunFolder
-from scanner.models import Assessment, LedgerEntry, Outcome, Run
-from scanner.scan import scan
+from scanner.models import Outcome
 from scanner.simulator import (
-    BASE_CREDENTIALS,
     Behaviour,
     Faults,
     SimulatedAccount,
@@ -30,47 +24,9 @@ from scanner.simulator import (
     Simulator,
     benchmark_organization,
     demo_organization,
-    run_in_thread,
 )
 
-NOW = datetime.now(UTC).replace(microsecond=0)
-FAST_LISTING = {"list_accounts": 1000, "organizations": 1000}
-
-
-class Silent:
-    """A watcher that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.entries: list[LedgerEntry] = []
-
-    def begins(self, run: Run) -> None: ...
-
-    def lists(self, accounts: int, *, is_complete: bool) -> None: ...
-
-    def had_outcome(self, entry: LedgerEntry) -> None:
-        self.entries.append(entry)
-
-    def enters(self, phase: str) -> None: ...
-
-
-@pytest.fixture
-def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(simulator: Simulator, first_wait: float = 0.1, **tables: dict[str, Any]) -> tuple[RunFolder, Assessment]:
-        key_id, secret = BASE_CREDENTIALS
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key_id)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-        monkeypatch.setattr("scanner.credential_report.FIRST_WAIT_SECONDS", first_wait)
-        scan_table = {"rates": FAST_LISTING} | tables.pop("scan", {})
-        config = load_config(None, {"output": {"runs_dir": str(tmp_path)}, "scan": scan_table, **tables})
-        with run_in_thread(simulator) as endpoint:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-            return asyncio.run(scan(config, started=NOW, as_of=NOW, watcher=Silent()))
-
-    return run
-
-
-def outcomes(assessment: Assessment) -> dict[str, str]:
-    return dict(zip(assessment.accounts["account_id"], assessment.accounts["outcome"], strict=True))
+from .scanning import FAST_LISTING, NOW, outcomes
 
 
 def small(count: int = 4, **changes: Any) -> SimulatedOrganization:
