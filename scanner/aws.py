@@ -30,7 +30,6 @@ from botocore.utils import parse_timestamp as parse_any_timestamp
 from scanner import __version__
 from scanner.aws_errors import CREDENTIAL_ERRORS, UNREADABLE, first_line, map_error
 from scanner.config import Config
-from scanner.credentials import CALLER_SESSION, RenewableCredentials, RoleSession, TaskCredentialProvider, signing
 from scanner.errors import (
     AwsError,
     CallerError,
@@ -42,6 +41,7 @@ from scanner.errors import (
 )
 from scanner.models import Caller
 from scanner.rates import rates_of_actions
+from scanner.signing import CALLER_SESSION, RenewableCredentials, RoleSession, TaskCredentialProvider, signing
 
 MEMBER_ACTIONS = ("iam:GenerateCredentialReport", "iam:GetCredentialReport", "iam:ListAccessKeys")
 """All that a scan calls inside an account; the session policy allows exactly these."""

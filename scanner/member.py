@@ -11,9 +11,9 @@ from typing import Any
 
 from scanner.aws import SESSION_POLICY, Aws, CallRecord
 from scanner.config import AccessTable
-from scanner.credentials import CALLER_SESSION, RoleSession
 from scanner.errors import AccessDenied, CallerExpired, CredentialsRefused
 from scanner.models import Caller
+from scanner.signing import CALLER_SESSION, RoleSession
 
 ENTRIES = 4
 """Sessions that one request may take, should AWS call each of them expired."""

@@ -18,7 +18,6 @@ from scanner.aws import LISTING_POLICY, SESSION_POLICY, Aws, CallRecord
 from scanner.checks import CATALOGUE
 from scanner.collect import Collector, Evidence, Scanned
 from scanner.config import Config, OrganizationTable
-from scanner.credentials import RoleSession
 from scanner.errors import AwsError, OrganizationError
 from scanner.evaluate import assess, read_frame, users_to_look_up
 from scanner.evidence import RunFolder, run_id
@@ -37,6 +36,7 @@ from scanner.organization import (
     walk_tree,
 )
 from scanner.resume import Earlier, check_resume, find_earlier
+from scanner.signing import RoleSession
 from scanner.stopping import Stopped, until_stopped
 
 LISTING_SESSION_SECONDS = 3600

@@ -22,7 +22,7 @@ from scanner.aws import (
 )
 from scanner.aws_errors import ERROR_CLASSES, map_error
 from scanner.config import Config
-from scanner.credentials import RoleSession
+from scanner.signing import RoleSession
 
 WRONG_REQUEST = {
     # A scan sends none of these requests, or it would be a defect: it becomes `error` with AWS's own words.
