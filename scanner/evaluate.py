@@ -11,8 +11,9 @@ import pandas as pd
 
 from scanner.checks import CATALOGUE, Check
 from scanner.evidence import RunFolder
+from scanner.key_ids import join_keys
 from scanner.models import Account, Assessment, CheckSummary, LedgerEntry, Limits, Outcome, Run, Severity, Verdict
-from scanner.normalize import ACCESS_KEYS, RawReport, join_keys, normalize
+from scanner.normalize import ACCESS_KEYS, RawReport, normalize
 
 FINDING_COLUMNS = (
     "account_id",

@@ -8,15 +8,16 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from scanner.dates import parse_dates
 from scanner.errors import MalformedReport
 from scanner.models import Account, LedgerEntry
 
@@ -26,41 +27,32 @@ CREDENTIALS = ("password", "access_key_1", "access_key_2", "cert_1", "cert_2", M
 ACCESS_KEYS = ("access_key_1", "access_key_2", MORE)
 """Credentials that are, or may be, access keys. MORE stands for those that AWS says a user has and does not show."""
 
-FRAME_COLUMNS = (
-    "account_id",
-    "account_name",
-    "ou_path",
-    "user",
-    "arn",
-    "is_root",
-    "credential",
-    "key_id",
-    "key_note",
-    "active",
-    "user_created",
-    "last_rotated",
-    "last_used",
-    "last_used_known",
-    "last_used_region",
-    "last_used_service",
-    "mfa_active",
-    "report_generated",
-)
+SCHEMA = {
+    "account_id": "string",
+    "account_name": "string",
+    "ou_path": "string",
+    "user": "string",
+    "arn": "string",
+    "is_root": "bool",
+    "credential": "category",
+    "key_id": "string",
+    "key_note": "string",
+    "active": "boolean",
+    "user_created": "datetime64[s, UTC]",
+    "last_rotated": "datetime64[s, UTC]",
+    "last_used": "datetime64[s, UTC]",
+    "last_used_known": "bool",
+    "last_used_region": "string",
+    "last_used_service": "string",
+    "mfa_active": "boolean",
+    "report_generated": "datetime64[s, UTC]",
+}
+FRAME_COLUMNS = tuple(SCHEMA)
 """One row per credential: every user has a `password` row, and one for each access key or certificate slot in use.
 
 key_note says what the look-up of key ids found that a reader must know; it is empty where nothing was looked up.
 last_used_known is False where NaT in last_used does not mean "never".
 """
-
-DATE = re.compile(r"(19|2[01])\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-"""AWS writes `+00:00` or `Z`. A date without a zone is not read: it could be any moment of two days.
-
-Nor is a year outside 1900 to 2199: no credential is of that age, and near the years 0 and 9999 Python's dates end.
-"""
-
-KEY_TRACKING_BEGAN = datetime(2015, 4, 22, tzinfo=UTC)
-PASSWORD_TRACKING_BEGAN = datetime(2014, 10, 20, tzinfo=UTC)
-"""Before these days AWS did not record use: `N/A` on an older credential does not prove that it was never used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +81,11 @@ SLOTS = (
     Slot("cert_2", "cert_2_active", "cert_2_last_rotated"),
     Slot(MORE, "additional_credentials_info", "additional_credentials_info"),
 )
+TRACKING_BEGAN = np.array(
+    ["2014-10-20" if slot.credential == "password" else "2015-04-22" for slot in SLOTS], dtype="datetime64[s]"
+)
+"""Before these days AWS did not record use: `N/A` on an older credential does not prove that it was never used."""
+NO_USE = ("N/A", "no_information")
 NO_MORE = ("", "n/a", "0", "false", "no_information", "not_supported")
 """What additional_credentials_info may say of a user who has none; AWS documents the column, not these words."""
 USER_COLUMNS = ("user", "arn", "user_creation_time", "mfa_active")
@@ -105,6 +102,13 @@ REQUIRED_COLUMNS = (
 )
 ABSENT = "\0absent"
 """Stands for a value of a column that this report does not have; a report with a NUL in it is refused."""
+NO_VALUE = ("N/A", "not_supported", "", ABSENT)
+
+FALSE, TRUE, NOT_KNOWN = 0, 1, -1
+Array = npt.NDArray[Any]
+
+BATCH_USERS = 1_000
+"""So many users become rows at a time: enough for numpy to pay, few enough for their texts to stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +130,13 @@ def normalize(reports: Iterable[RawReport]) -> pd.DataFrame:
 
     Raises MalformedReport; reports with outcome `scanned` have passed the same reading when they were collected.
     """
-    columns: dict[str, list[str]] = {name: [] for name in READ_COLUMNS}
-    accounts: list[tuple[str, str, str]] = []
-    generated: list[datetime | None] = []
-    counts: list[int] = []
-    for report in reports:
-        header, rows = _parse(report.content, report.account.account_id)
-        by_name = dict(zip(header, zip(*rows, strict=True), strict=True))
-        absent = (ABSENT,) * len(rows)
-        for name, values in columns.items():
-            values.extend(by_name.get(name, absent))
-        accounts.append((report.account.account_id, report.account.name, report.account.ou_path))
-        generated.append(report.entry.report_generated)
-        counts.append(len(rows))
-    users = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
-    for position, name in enumerate(("account_id", "account_name", "ou_path")):
-        users[name] = np.repeat(np.array([account[position] for account in accounts], dtype=object), counts)
-    moments = pd.Series(pd.to_datetime(pd.Series(generated, dtype="datetime64[s, UTC]"), utc=True))
-    users["report_generated"] = moments.repeat(counts).reset_index(drop=True)
-    return _one_row_per_credential(users)
+    batches = [_one_row_per_credential(users) for users in _batches(reports)]
+    # Column after column, so that no more than one of them is in memory twice.
+    columns = {
+        name: _as_column(np.concatenate([batch.pop(name) for batch in batches]), dtype)
+        for name, dtype in SCHEMA.items()
+    }
+    return pd.DataFrame(columns, copy=False)
 
 
 def _parse(content: bytes, account_id: str) -> tuple[list[str], list[list[str]]]:
@@ -159,14 +151,7 @@ def _parse(content: bytes, account_id: str) -> tuple[list[str], list[list[str]]]
         raise MalformedReport("the credential report has a NUL character in it")
     if text.lstrip().startswith("<"):
         raise MalformedReport("the credential report is HTML or XML, not CSV; a proxy may have answered instead of AWS")
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        read = list(lines)
-    except csv.Error as error:
-        raise MalformedReport(f"the credential report is not CSV: {error}") from None
-    if lines.line_num != len(read):
-        raise MalformedReport("a field of the credential report goes on over the end of its line")
-    header, *rows = [row for row in read if row]
+    header, *rows = _split(text)
     missing = [name for name in REQUIRED_COLUMNS if name not in header]
     if missing:
         raise MalformedReport(f"the credential report has no column {', '.join(missing)}")
@@ -174,7 +159,35 @@ def _parse(content: bytes, account_id: str) -> tuple[list[str], list[list[str]]]
         raise MalformedReport("the credential report has a column twice")
     if not rows:
         raise MalformedReport("the credential report has a header and no row, not even the root user's")
-    user, arn, seen = header.index("user"), header.index("arn"), set[str]()
+    _refuse_odd_rows(header, rows, account_id)
+    return header, rows
+
+
+def _split(text: str) -> list[list[str]]:
+    """The fields of every line that is not blank."""
+    lines = text.split("\n")
+    # Without a quote a field is what stands between commas; csv needs three times as long to say the same.
+    if '"' not in text and "\r" not in text and max(map(len, lines)) <= csv.field_size_limit():
+        return [line.split(",") for line in lines if line]
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        read = list(reader)
+    except csv.Error as error:
+        raise MalformedReport(f"the credential report is not CSV: {error}") from None
+    if reader.line_num != len(read):
+        raise MalformedReport("a field of the credential report goes on over the end of its line")
+    return [row for row in read if row]
+
+
+def _refuse_odd_rows(header: list[str], rows: list[list[str]], account_id: str) -> None:
+    user, arn = header.index("user"), header.index("arn")
+    if set(map(len, rows)) == {len(header)}:
+        names = {row[user] for row in rows}
+        start = ":".join([*rows[0][arn].split(":")[:4], account_id, ""])
+        if len(names) == len(rows) and "" not in names and all(row[arn].startswith(start) for row in rows):
+            return
+    # Something is odd, or an ARN is of another form: row by row, to tell which.
+    seen = set[str]()
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise MalformedReport(
@@ -187,138 +200,125 @@ def _parse(content: bytes, account_id: str) -> tuple[list[str], list[list[str]]]
         if row[user] in seen:
             raise MalformedReport(f"row {number} of the credential report names a user for the second time")
         seen.add(row[user])
-    return header, rows
 
 
-def _one_row_per_credential(users: pd.DataFrame) -> pd.DataFrame:
-    created = _dates(users["user_creation_time"])
-    mfa = _booleans(users["mfa_active"])
-    blocks = [_credential_rows(users, slot, created, mfa) for slot in SLOTS]
-    frame = pd.concat(blocks)
-    frame["credential"] = pd.Categorical(frame["credential"], categories=CREDENTIALS)
-    order = np.lexsort((frame["credential"].cat.codes.to_numpy(), frame.index.to_numpy()))
-    return frame.iloc[order].reset_index(drop=True)[list(FRAME_COLUMNS)]
+class _Users:
+    """The cells of some reports, column by column, and the accounts they are of."""
+
+    def __init__(self) -> None:
+        self.cells: dict[str, list[str]] = {name: [] for name in READ_COLUMNS}
+        self.accounts: list[Account] = []
+        self.generated: list[datetime | None] = []
+        self.counts: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.cells["user"])
+
+    def add(self, report: RawReport) -> None:
+        """Another report; raises MalformedReport."""
+        header, rows = _parse(report.content, report.account.account_id)
+        by_name = dict(zip(header, zip(*rows, strict=True), strict=True))
+        absent = (ABSENT,) * len(rows)
+        for name, values in self.cells.items():
+            values.extend(by_name.get(name, absent))
+        self.accounts.append(report.account)
+        self.generated.append(report.entry.report_generated)
+        self.counts.append(len(rows))
+
+    def by_slot(self, kind: str) -> Array:
+        """slots × users: the cells that say one thing of every credential; also where AWS has no such column."""
+        absent = [ABSENT] * len(self)
+        return _texts([self.cells.get(getattr(slot, kind), absent) for slot in SLOTS])
 
 
-def _credential_rows(users: pd.DataFrame, slot: Slot, created: pd.Series, mfa: pd.Series) -> pd.DataFrame:
-    active, rotated = users[slot.active], users[slot.last_rotated]
-    if slot.credential == "password":
-        in_use = pd.Series(True, index=users.index)
-    elif slot.credential == MORE:
-        in_use = active.ne(ABSENT) & ~active.str.strip().str.lower().isin(NO_MORE)
-    else:
-        empty = active.str.lower().eq("false") & rotated.eq("N/A")
-        in_use = ~empty & active.ne(ABSENT)
-    rows = users[in_use]
-    last_rotated = _dates(rotated[in_use])
-    last_used = _dates(rows[slot.last_used]) if slot.last_used else _no_dates(rows.index)
-    return pd.DataFrame(
-        {
-            "account_id": _text(rows["account_id"]),
-            "account_name": _text(rows["account_name"]),
-            "ou_path": _text(rows["ou_path"]),
-            "user": _text(rows["user"]),
-            "arn": _text(rows["arn"]),
-            "is_root": rows["user"].eq(ROOT_USER),
-            "credential": slot.credential,
-            "key_id": pd.Series(pd.NA, index=rows.index, dtype="string"),
-            "key_note": pd.Series("", index=rows.index, dtype="string"),
-            "active": _booleans(active[in_use]),
-            "user_created": created[in_use],
-            "last_rotated": last_rotated,
-            "last_used": last_used,
-            "last_used_known": _is_use_known(rows, slot, last_rotated, last_used),
-            "last_used_region": _value(rows, slot.region),
-            "last_used_service": _value(rows, slot.service),
-            "mfa_active": mfa[in_use],
-            "report_generated": rows["report_generated"],
-        },
-        index=rows.index,
-    )
+def _batches(reports: Iterable[RawReport]) -> Iterator[_Users]:
+    """At least one batch, if need be without a user."""
+    users = _Users()
+    for report in reports:
+        users.add(report)
+        if len(users) >= BATCH_USERS:
+            yield users
+            users = _Users()
+    yield users
 
 
-def _is_use_known(rows: pd.DataFrame, slot: Slot, last_rotated: pd.Series, last_used: pd.Series) -> pd.Series:
-    """True with a date, and where AWS's "no use" covers the credential's whole life."""
-    if not slot.last_used:
-        return pd.Series(False, index=rows.index)
-    began = PASSWORD_TRACKING_BEGAN if slot.credential == "password" else KEY_TRACKING_BEGAN
-    says_never = rows[slot.last_used].isin(["N/A", "no_information"])
-    return last_used.notna() | (says_never & (last_rotated >= began))
-
-
-def _dates(values: pd.Series) -> pd.Series:
-    """ISO 8601 with a zone → datetime64[s, UTC]; everything else, also an impossible day, → NaT."""
-    readable = np.fromiter((DATE.fullmatch(value) is not None for value in values), dtype=bool, count=len(values))
-    dates = _no_dates(values.index)
-    parsed = pd.to_datetime(values[readable].astype(str), format="ISO8601", utc=True, errors="coerce")
-    dates[readable] = parsed.astype("datetime64[s, UTC]")
-    return dates
-
-
-def _no_dates(index: pd.Index) -> pd.Series:
-    return pd.Series(pd.NaT, index=index, dtype="datetime64[s, UTC]")
-
-
-def _booleans(values: pd.Series) -> pd.Series:
-    """true and false in any case → nullable boolean; everything else → NA."""
-    return values.str.lower().map({"true": True, "false": False}).astype("boolean")
-
-
-def _text(values: pd.Series) -> pd.Series:
-    return values.astype("string")
-
-
-def _value(rows: pd.DataFrame, column: str) -> pd.Series:
-    """A plain text column; what AWS marks as having no value, or does not send, is NA."""
-    if not column:
-        return pd.Series(pd.NA, index=rows.index, dtype="string")
-    return _text(rows[column].where(~rows[column].isin(["N/A", "not_supported", "", ABSENT]), None))
-
-
-def join_keys(frame: pd.DataFrame, answers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Fill key_id and key_note from the look-ups (account id → content of ID.keys.json); `frame` itself is not changed.
-
-    A key is joined by its creation time. Where that fits no key, or more than one, nothing is guessed.
-    """
-    looked_up = {
-        (account_id, user): answer
-        for account_id, content in answers.items()
-        for user, answer in content["users"].items()
+def _one_row_per_credential(users: _Users) -> dict[str, Array]:
+    """FRAME_COLUMNS as numpy has them: missing text is None, a moment is UTC without saying so."""
+    active, last_rotated = users.by_slot("active"), users.by_slot("last_rotated")
+    states = _translate(active, _boolean, np.int8)
+    user, slot = np.nonzero(_is_in_use(active, states, last_rotated).T)  # by user, then by slot
+    used = users.by_slot("last_used")[slot, user]
+    rotated_at, used_at = parse_dates(last_rotated[slot, user].tolist()), parse_dates(used.tolist())
+    says_never = _translate(used, NO_USE.__contains__, np.bool_)
+    account = np.repeat(np.arange(len(users.accounts)), users.counts)[user]
+    names = _texts(users.cells["user"])
+    return {
+        "account_id": _texts([each.account_id for each in users.accounts])[account],
+        "account_name": _texts([each.name for each in users.accounts])[account],
+        "ou_path": _texts([each.ou_path for each in users.accounts])[account],
+        "user": names[user],
+        "arn": _texts(users.cells["arn"])[user],
+        "is_root": (names == ROOT_USER)[user],
+        "credential": slot.astype(np.int8),
+        "key_id": np.full(len(user), None, dtype=object),
+        "key_note": np.full(len(user), "", dtype=object),
+        "active": states[slot, user],
+        "user_created": parse_dates(users.cells["user_creation_time"])[user],
+        "last_rotated": rotated_at,
+        "last_used": used_at,
+        "last_used_known": ~np.isnat(used_at) | (says_never & (rotated_at >= TRACKING_BEGAN[slot])),
+        "last_used_region": _translate(users.by_slot("region")[slot, user], _value, np.object_),
+        "last_used_service": _translate(users.by_slot("service")[slot, user], _value, np.object_),
+        "mfa_active": _translate(_texts(users.cells["mfa_active"]), _boolean, np.int8)[user],
+        "report_generated": _moments(users.generated)[account],
     }
-    if not looked_up:
-        return frame
-    frame = frame.copy()
-    candidates = frame[frame["account_id"].isin(list(answers)) & frame["credential"].isin(ACCESS_KEYS)]
-    times = candidates.groupby(["account_id", "user", "last_rotated"])["credential"].transform("size")
-    found: dict[int, tuple[Any, str]] = {}
-    row: Any
-    for row, slots_of_this_time in zip(candidates.itertuples(), times, strict=True):
-        answer = looked_up.get((row.account_id, row.user))
-        if answer is not None:
-            found[row.Index] = _identify(row, answer, shared=slots_of_this_time > 1)
-    for position, name in enumerate(("key_id", "key_note")):
-        frame.loc[list(found), name] = pd.array([pair[position] for pair in found.values()], dtype="string")
-    return frame
 
 
-def _identify(row: Any, answer: Mapping[str, Any], *, shared: bool) -> tuple[Any, str]:
-    """The key's id where exactly one fits, and what the reader must know."""
-    at = f"when its keys were listed at {answer['looked_up']}"
-    if answer["error"] == "NoSuchEntity":
-        return pd.NA, f"the user no longer existed {at}"
-    if answer["keys"] is None:
-        return pd.NA, f"key id not known: {answer['error']}"
-    keys = answer["keys"]
-    if pd.isna(row.last_rotated):
-        now = ", ".join(f"{key['key_id']} created {key['created']} ({key['status']})" for key in keys) or "none"
-        return pd.NA, f"the report gives no date to join a key by; {at} there were: {now}"
-    fitting = [key for key in keys if datetime.fromisoformat(key["created"]).replace(microsecond=0) == row.last_rotated]
-    if not fitting:
-        return pd.NA, f"no key of this creation time existed any more {at}: deleted since the report"
-    if shared or len(fitting) > 1:
-        ids = " or ".join(key["key_id"] for key in fitting)
-        gone = ", or one deleted since the report" if len(fitting) == 1 else ""
-        return pd.NA, f"ambiguous: keys were created in the same second; this one is {ids}{gone}"
-    status = fitting[0]["status"]
-    as_reported = pd.notna(row.active) and row.active == (status == "Active")
-    return fitting[0]["key_id"], "" if as_reported else f"{status.lower()} {at}, after the report"
+def _is_in_use(active: Array, states: Array, last_rotated: Array) -> Array:
+    """slots × users → whether there is a credential, or may be one."""
+    is_empty = (states == FALSE) & (last_rotated == "N/A")
+    in_use: Array = (active != ABSENT) & ~is_empty
+    in_use[CREDENTIALS.index("password")] = True
+    more = CREDENTIALS.index(MORE)
+    in_use[more] = _translate(active[more], _says_more, np.bool_)
+    return in_use
+
+
+def _says_more(value: str) -> bool:
+    return value != ABSENT and value.strip().lower() not in NO_MORE
+
+
+def _boolean(value: str) -> int:
+    """true and false in any case; everything else is not known."""
+    return {"true": TRUE, "false": FALSE}.get(value.lower(), NOT_KNOWN)
+
+
+def _value(value: str) -> str | None:
+    """A plain text; what AWS marks as having no value, or does not send, is missing."""
+    return None if value in NO_VALUE else value
+
+
+def _translate(values: Array, meaning: Callable[[str], Any], dtype: type[np.generic]) -> Array:
+    """The meaning of each cell, in a column that says few different things: each of them is looked at once."""
+    cells = values.ravel().tolist()
+    meanings = {cell: meaning(cell) for cell in set(cells)}
+    return np.fromiter(map(meanings.__getitem__, cells), dtype=dtype, count=len(cells)).reshape(values.shape)
+
+
+def _texts(values: Sequence[str] | Sequence[Sequence[str]]) -> Array:
+    return np.array(values, dtype=object)
+
+
+def _moments(values: Sequence[datetime | None]) -> Array:
+    return pd.array(values, dtype="datetime64[s, UTC]").to_numpy(dtype="datetime64[s]")
+
+
+def _as_column(values: Any, dtype: Any) -> Any:
+    match dtype:
+        case "bool":
+            return values
+        case "boolean":
+            return pd.arrays.BooleanArray(values == TRUE, values == NOT_KNOWN)
+        case "category":
+            return pd.Categorical.from_codes(values, categories=CREDENTIALS)
+    return pd.array(values, dtype=dtype, copy=False)

@@ -35,8 +35,9 @@ from scanner.evaluate import (
     users_to_look_up,
 )
 from scanner.evidence import RunFolder
+from scanner.key_ids import join_keys
 from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run, Severity, Verdict
-from scanner.normalize import ACCESS_KEYS, RawReport, join_keys, normalize
+from scanner.normalize import ACCESS_KEYS, RawReport, normalize
 
 REPORTS = Path(__file__).parents[1] / "data" / "credential_reports"
 ACCOUNT_ID = "111122223333"

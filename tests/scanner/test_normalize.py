@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from scanner.checks import CATALOGUE
 from scanner.errors import MalformedReport
 from scanner.evaluate import evaluate
+from scanner.key_ids import join_keys
 from scanner.models import Account, LedgerEntry, Limits, Outcome
 from scanner.normalize import (
     CREDENTIALS,
@@ -28,7 +29,6 @@ from scanner.normalize import (
     REQUIRED_COLUMNS,
     RawReport,
     count_users,
-    join_keys,
     normalize,
 )
 
