@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from scanner.checks import CATALOGUE, Check
+from scanner.credentials import ACCESS_KEYS, plain_rows
 from scanner.evidence import RunFolder
 from scanner.key_ids import join_keys
 from scanner.models import Account, Assessment, CheckSummary, LedgerEntry, Limits, Outcome, Run, Severity, Verdict
-from scanner.normalize import ACCESS_KEYS, RawReport, normalize
+from scanner.normalize import RawReport, normalize
 
 FINDING_COLUMNS = (
     "account_id",
@@ -59,6 +62,14 @@ ACCOUNT_COLUMNS = (
     "attempts",
 )
 
+NOT_APPLICABLE, PASS, FAIL, UNKNOWN = range(4)
+WORDS = np.array(["", *map(str, (Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN))], dtype=object)
+Judged = npt.NDArray[np.int8]
+"""Positions in WORDS, from FAIL on a finding."""
+
+Moments = npt.NDArray[np.datetime64]
+NEVER = np.datetime64("NaT", "s")
+
 
 def read_frame(folder: RunFolder) -> pd.DataFrame:
     """The credentials frame of all scanned accounts, key ids not joined yet."""
@@ -100,34 +111,20 @@ def evaluate(
     frame: pd.DataFrame, checks: Sequence[Check], limits: Limits, as_of: datetime
 ) -> tuple[pd.DataFrame, pd.DataFrame, tuple[CheckSummary, ...]]:
     """The frame with ages, due dates and verdicts; the findings (FAIL and UNKNOWN); and each check's counts."""
-    credentials = frame.assign(
-        age_days=_whole_days(as_of - frame["last_rotated"]),
-        due_on=pd.Series(pd.NaT, index=frame.index, dtype="datetime64[s, UTC]"),
-        failed_checks=pd.Series("", index=frame.index, dtype="string"),
-    )
-    findings, summaries = [], []
-    for check in checks:
-        verdict = _verdicts(check, frame, limits, as_of)
-        due = check.due(frame, limits).where(verdict.ne(""))
-        credentials[f"verdict:{check.id}"] = verdict
-        credentials["due_on"] = (
-            credentials["due_on"].where(credentials["due_on"] <= due, due).fillna(credentials["due_on"])
-        )
-        failing = verdict.eq(Verdict.FAIL)
-        separator = np.where(credentials.loc[failing, "failed_checks"].eq(""), "", " ")
-        credentials.loc[failing, "failed_checks"] += separator + check.id
-        findings.append(_findings(credentials, check, verdict, due, limits, as_of))
-        counts = verdict.value_counts()
-        summaries.append(
-            CheckSummary(
-                check_id=check.id,
-                title=check.title,
-                severity=check.severity,
-                why=check.why,
-                controls=check.controls,
-                verdicts={each: int(counts.get(each, 0)) for each in Verdict},
-            )
-        )
+    credentials = frame.assign(age_days=_whole_days(as_of - frame["last_rotated"]))
+    due_on = np.full(len(frame), NEVER)
+    failed = np.zeros(len(frame), dtype=np.int64)
+    verdicts, findings, summaries = {}, [], []
+    for number, check in enumerate(checks):
+        judged = _judge(check, frame, limits, as_of)
+        due = check.due(frame, limits).to_numpy(dtype=NEVER.dtype)
+        due = np.where(judged == NOT_APPLICABLE, NEVER, due)
+        due_on = np.fmin(due_on, due)  # the earlier one; of a moment and NaT the moment
+        failed |= (judged == FAIL).astype(np.int64) << number
+        verdicts[f"verdict:{check.id}"] = _strings(WORDS[judged])
+        findings.append(_findings(credentials, check, judged, due, limits, as_of))
+        summaries.append(_summary(check, judged))
+    credentials = credentials.assign(due_on=_utc(due_on), failed_checks=_failed_checks(failed, checks), **verdicts)
     return credentials, _ordered(pd.concat(findings, ignore_index=True)), tuple(summaries)
 
 
@@ -136,36 +133,62 @@ def _whole_days(age: pd.Series) -> pd.Series:
     return pd.Series(np.trunc(age.dt.total_seconds() / 86_400), index=age.index).astype("Int64")
 
 
-def _verdicts(check: Check, frame: pd.DataFrame, limits: Limits, as_of: datetime) -> pd.Series:
-    """PASS, FAIL, UNKNOWN; empty where the check does not apply."""
-    applies = check.applies(frame)
+def _judge(check: Check, frame: pd.DataFrame, limits: Limits, as_of: datetime) -> Judged:
+    """NOT_APPLICABLE, PASS, FAIL or UNKNOWN for every row."""
     fails = check.fails(frame, limits, as_of)
-    verdict = pd.Series("", index=frame.index, dtype="string")
-    verdict[applies & fails.isna()] = Verdict.UNKNOWN
-    verdict[applies & fails.fillna(False).astype(bool)] = Verdict.FAIL
-    verdict[applies & ~fails.fillna(True).astype(bool)] = Verdict.PASS
-    return verdict
+    judged = np.where(fails.to_numpy(dtype=bool, na_value=False), FAIL, PASS).astype(np.int8)
+    judged[fails.isna().to_numpy()] = UNKNOWN
+    judged[~check.applies(frame).to_numpy(dtype=bool)] = NOT_APPLICABLE
+    return judged
+
+
+def _summary(check: Check, judged: Judged) -> CheckSummary:
+    counts = dict(zip(WORDS, np.bincount(judged, minlength=len(WORDS)).tolist(), strict=True))
+    return CheckSummary(
+        check_id=check.id,
+        title=check.title,
+        severity=check.severity,
+        why=check.why,
+        controls=check.controls,
+        verdicts={verdict: counts.get(verdict, 0) for verdict in Verdict},
+    )
+
+
+def _failed_checks(failed: npt.NDArray[np.int64], checks: Sequence[Check]) -> Any:
+    """The ids of the checks whose bits are set; rows that fail the same checks share one text."""
+    which, sets = pd.factorize(failed)
+    texts = [" ".join(check.id for bit, check in enumerate(checks) if bits >> bit & 1) for bits in sets.tolist()]
+    return _strings(np.array(texts, dtype=object)[which])
 
 
 def _findings(
-    credentials: pd.DataFrame, check: Check, verdict: pd.Series, due: pd.Series, limits: Limits, as_of: datetime
+    credentials: pd.DataFrame, check: Check, judged: Judged, due: Moments, limits: Limits, as_of: datetime
 ) -> pd.DataFrame:
-    rows = credentials[verdict.isin([Verdict.FAIL, Verdict.UNKNOWN])]
-    tuples = list(rows.itertuples(index=False))
+    found = np.flatnonzero(judged >= FAIL)
+    rows = credentials.iloc[found]
+    each = plain_rows(rows)
     findings = rows.assign(
         check=check.id,
         title=check.title,
         severity=str(check.severity),
-        verdict=verdict[rows.index],
-        due_on=due[rows.index],
-        reason=pd.Series([check.reason(row, limits, as_of) for row in tuples], index=rows.index, dtype="string"),
+        verdict=_strings(WORDS[judged[found]]),
+        due_on=_utc(due[found]),
+        reason=_strings([check.reason(row, limits, as_of) for row in each]),
         controls="; ".join(str(control) for control in check.controls),
         exemption="",
-        first_seen=pd.Series(pd.NaT, index=rows.index, dtype="datetime64[s, UTC]"),
-        fix=pd.Series([check.fix(row) for row in tuples], index=rows.index, dtype="string"),
-        undo=pd.Series([check.undo(row) for row in tuples], index=rows.index, dtype="string"),
+        first_seen=_utc(np.full(len(found), NEVER)),
+        fix=_strings([check.fix(row) for row in each]),
+        undo=_strings([check.undo(row) for row in each]),
     )
     return findings[list(FINDING_COLUMNS)]
+
+
+def _strings(values: Any) -> Any:
+    return pd.array(np.asarray(values, dtype=object), dtype="string", copy=False)
+
+
+def _utc(moments: Moments) -> Any:
+    return pd.array(moments, dtype="datetime64[s, UTC]", copy=False)
 
 
 def _ordered(findings: pd.DataFrame) -> pd.DataFrame:
@@ -190,14 +213,14 @@ def users_to_look_up(
 
     The root user is not among them: AWS lists root's keys to root alone.
     """
-    is_asked_for = pd.Series(False, index=frame.index)
+    is_asked_for = np.zeros(len(frame), dtype=bool)
     for check in checks:
-        is_asked_for |= _verdicts(check, frame, limits, as_of).isin([Verdict.FAIL, Verdict.UNKNOWN])
-    rows = frame[is_asked_for & frame["credential"].isin(ACCESS_KEYS) & ~frame["is_root"]]
-    return {
-        str(account_id): sorted({str(user) for user in users})
-        for account_id, users in rows.groupby("account_id")["user"]
-    }
+        is_asked_for |= _judge(check, frame, limits, as_of) >= FAIL
+    is_asked_for &= (frame["credential"].isin(ACCESS_KEYS) & ~frame["is_root"]).to_numpy()
+    names: dict[str, set[str]] = {}
+    for account_id, user in zip(frame["account_id"][is_asked_for], frame["user"][is_asked_for], strict=True):
+        names.setdefault(account_id, set()).add(user)
+    return {account_id: sorted(names[account_id]) for account_id in sorted(names)}
 
 
 def count_outcomes(population: Sequence[Account], ledger: dict[str, LedgerEntry]) -> dict[str, int]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from scanner.normalize import ACCESS_KEYS
+from scanner.credentials import ACCESS_KEYS, Credential, plain_rows
 
 
 def join_keys(frame: pd.DataFrame, answers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -23,38 +25,46 @@ def join_keys(frame: pd.DataFrame, answers: Mapping[str, Mapping[str, Any]]) -> 
     }
     if not looked_up:
         return frame
-    frame = frame.copy()
-    candidates = frame[frame["account_id"].isin(list(answers)) & frame["credential"].isin(ACCESS_KEYS)]
-    times = candidates.groupby(["account_id", "user", "last_rotated"])["credential"].transform("size")
-    found: dict[int, tuple[Any, str]] = {}
-    row: Any
-    for row, slots_of_this_time in zip(candidates.itertuples(), times, strict=True):
-        answer = looked_up.get((row.account_id, row.user))
-        if answer is not None:
-            found[row.Index] = _identify(row, answer, shared=slots_of_this_time > 1)
-    for position, name in enumerate(("key_id", "key_note")):
-        frame.loc[list(found), name] = pd.array([pair[position] for pair in found.values()], dtype="string")
-    return frame
+    is_key = np.flatnonzero(frame["credential"].isin(ACCESS_KEYS))
+    users = zip(frame["account_id"].iloc[is_key], frame["user"].iloc[is_key], strict=True)
+    found = is_key[[user in looked_up for user in users]]
+    keys = plain_rows(frame.iloc[found])
+    slots_of = Counter((key.account_id, key.user, key.last_rotated) for key in keys)
+    identities = [
+        _identify(
+            key,
+            looked_up[key.account_id, key.user],
+            shared=slots_of[key.account_id, key.user, key.last_rotated] > 1,
+        )
+        for key in keys
+    ]
+    columns = {}
+    for name, values in zip(("key_id", "key_note"), zip(*identities, strict=True), strict=False):
+        columns[name] = frame[name].copy()
+        columns[name].iloc[found] = pd.array(values, dtype="string")
+    return frame.assign(**columns)
 
 
-def _identify(row: Any, answer: Mapping[str, Any], *, shared: bool) -> tuple[Any, str]:
+def _identify(key: Credential, answer: Mapping[str, Any], *, shared: bool) -> tuple[str | None, str]:
     """The key's id where exactly one fits, and what the reader must know."""
     at = f"when its keys were listed at {answer['looked_up']}"
     if answer["error"] == "NoSuchEntity":
-        return pd.NA, f"the user no longer existed {at}"
+        return None, f"the user no longer existed {at}"
     if answer["keys"] is None:
-        return pd.NA, f"key id not known: {answer['error']}"
-    keys = answer["keys"]
-    if pd.isna(row.last_rotated):
-        now = ", ".join(f"{key['key_id']} created {key['created']} ({key['status']})" for key in keys) or "none"
-        return pd.NA, f"the report gives no date to join a key by; {at} there were: {now}"
-    fitting = [key for key in keys if datetime.fromisoformat(key["created"]).replace(microsecond=0) == row.last_rotated]
+        return None, f"key id not known: {answer['error']}"
+    listed = answer["keys"]
+    if key.last_rotated is None:
+        now = ", ".join(f"{each['key_id']} created {each['created']} ({each['status']})" for each in listed) or "none"
+        return None, f"the report gives no date to join a key by; {at} there were: {now}"
+    fitting = [
+        each for each in listed if datetime.fromisoformat(each["created"]).replace(microsecond=0) == key.last_rotated
+    ]
     if not fitting:
-        return pd.NA, f"no key of this creation time existed any more {at}: deleted since the report"
+        return None, f"no key of this creation time existed any more {at}: deleted since the report"
     if shared or len(fitting) > 1:
-        ids = " or ".join(key["key_id"] for key in fitting)
+        ids = " or ".join(each["key_id"] for each in fitting)
         gone = ", or one deleted since the report" if len(fitting) == 1 else ""
-        return pd.NA, f"ambiguous: keys were created in the same second; this one is {ids}{gone}"
+        return None, f"ambiguous: keys were created in the same second; this one is {ids}{gone}"
     status = fitting[0]["status"]
-    as_reported = pd.notna(row.active) and row.active == (status == "Active")
+    as_reported = key.active is not None and key.active == (status == "Active")
     return fitting[0]["key_id"], "" if as_reported else f"{status.lower()} {at}, after the report"

@@ -17,42 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from scanner.credentials import CREDENTIALS, MORE, ROOT_USER, SCHEMA
 from scanner.dates import parse_dates
 from scanner.errors import MalformedReport
 from scanner.models import Account, LedgerEntry
-
-ROOT_USER = "<root_account>"
-MORE = "additional_credentials"
-CREDENTIALS = ("password", "access_key_1", "access_key_2", "cert_1", "cert_2", MORE)
-ACCESS_KEYS = ("access_key_1", "access_key_2", MORE)
-"""Credentials that are, or may be, access keys. MORE stands for those that AWS says a user has and does not show."""
-
-SCHEMA = {
-    "account_id": "string",
-    "account_name": "string",
-    "ou_path": "string",
-    "user": "string",
-    "arn": "string",
-    "is_root": "bool",
-    "credential": "category",
-    "key_id": "string",
-    "key_note": "string",
-    "active": "boolean",
-    "user_created": "datetime64[s, UTC]",
-    "last_rotated": "datetime64[s, UTC]",
-    "last_used": "datetime64[s, UTC]",
-    "last_used_known": "bool",
-    "last_used_region": "string",
-    "last_used_service": "string",
-    "mfa_active": "boolean",
-    "report_generated": "datetime64[s, UTC]",
-}
-FRAME_COLUMNS = tuple(SCHEMA)
-"""One row per credential: every user has a `password` row, and one for each access key or certificate slot in use.
-
-key_note says what the look-up of key ids found that a reader must know; it is empty where nothing was looked up.
-last_used_known is False where NaT in last_used does not mean "never".
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,5 +288,5 @@ def _as_column(values: Any, dtype: Any) -> Any:
         case "boolean":
             return pd.arrays.BooleanArray(values == TRUE, values == NOT_KNOWN)
         case "category":
-            return pd.Categorical.from_codes(values, categories=CREDENTIALS)
+            return pd.Categorical.from_codes(values, categories=pd.Index(CREDENTIALS))
     return pd.array(values, dtype=dtype, copy=False)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import shlex
 from datetime import datetime, timedelta
-from typing import Any
 
 import pandas as pd
 
 from scanner.checks.model import Check
+from scanner.credentials import ACCESS_KEYS, MORE, Credential
 from scanner.models import Control, Limits, Severity
-from scanner.normalize import ACCESS_KEYS, MORE
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """A date may lie this far after both `as_of` and the report's own time; further, it is no date to judge by."""
@@ -47,26 +46,26 @@ def _due(frame: pd.DataFrame, limits: Limits) -> pd.Series:
     return frame["last_rotated"] + pd.Timedelta(limits.access_key_max_age).as_unit("s")
 
 
-def _reason(row: Any, limits: Limits, as_of: datetime) -> str:
+def _reason(key: Credential, limits: Limits, as_of: datetime) -> str:
     limit = limits.access_key_max_age
-    if row.credential == MORE:
+    if key.credential == MORE:
         reason = "the report says that the user has more credentials than it shows, and they may be access keys"
-    elif pd.isna(row.active):
+    elif key.active is None:
         reason = "the report does not say whether the key is active"
-    elif pd.isna(row.last_rotated):
+    elif key.last_rotated is None:
         reason = "the key is active and the report gives no readable date for it"
-    elif row.last_rotated > as_of and row.last_rotated - as_of > CLOCK_TOLERANCE:
-        date = f"{row.last_rotated:%Y-%m-%dT%H:%M:%SZ}"
-        is_later_key = row.last_rotated <= row.report_generated
+    elif key.last_rotated - as_of > CLOCK_TOLERANCE:
+        date = f"{key.last_rotated:%Y-%m-%dT%H:%M:%SZ}"
+        is_later_key = key.report_generated is not None and key.last_rotated <= key.report_generated
         reason = (
             f"the key is of {date}, after the moment ages are measured at"
             if is_later_key
             else (f"the report dates the key in the future: {date}")
         )
     else:
-        age = as_of - row.last_rotated
+        age = as_of - key.last_rotated
         reason = f"active and not rotated for {_duration(age)}; the limit is {limit.days} days"
-    note = "AWS lists the id of a root key to the root user alone" if row.is_root else row.key_note
+    note = "AWS lists the id of a root key to the root user alone" if key.is_root else key.key_note
     return f"{reason}; {note}" if note else reason
 
 
@@ -76,22 +75,22 @@ def _duration(age: timedelta) -> str:
     return f"{age.days} d {hours:02}:{seconds // 60:02}:{seconds % 60:02}"
 
 
-def _fix(row: Any) -> str:
-    if row.is_root:
+def _fix(key: Credential) -> str:
+    if key.is_root:
         return (
             "The root user should have no access key. Sign in as the root user, open Security credentials, "
             "deactivate this key, watch for a week that nothing breaks, then delete it. Create no new one."
         )
-    user = _user_option(row)
-    old = row.key_id if pd.notna(row.key_id) else OLD_KEY
+    user = _user_option(key)
+    old = OLD_KEY if key.key_id is None else key.key_id
     # A comma may stand in a user's name, not in a secret's; a slash in a secret's, not in a user's.
-    store = _quoted(f"iam/{row.account_id}/{row.user.replace(',', '/')}")
-    file = f"new-key-{row.account_id}-{row.user}.json"
-    is_here = f'test "$(aws sts get-caller-identity --query Account --output text)" = {row.account_id}'
+    store = _quoted(f"iam/{key.account_id}/{key.user.replace(',', '/')}")
+    file = f"new-key-{key.account_id}-{key.user}.json"
+    is_here = f'test "$(aws sts get-caller-identity --query Account --output text)" = {key.account_id}'
     create = f"aws iam create-access-key {user} > {_quoted(file)}"
     return "\n".join(
         [
-            f"# In account {row.account_id}: replace {_which(row)}",
+            f"# In account {key.account_id}: replace {_which(key)}",
             f"aws iam list-access-keys {user}",
             "# Two keys? AWS allows no third, so step 1 would be refused. If the other is to replace this one, go on",
             "# at step 3. If it is not used, first take steps 5 and 6 for it. If both are in use, first move the",
@@ -118,29 +117,29 @@ def _quoted(text: str) -> str:
     return f"'{text}'" if text.startswith("=") and shlex.quote(text) == text else shlex.quote(text)
 
 
-def _user_option(row: Any) -> str:
+def _user_option(key: Credential) -> str:
     """The option that names the user; after a space, a name that begins with a hyphen would be an option itself."""
-    separator = "=" if row.user.startswith("-") else " "
-    return f"--user-name{separator}{_quoted(row.user)}"
+    separator = "=" if key.user.startswith("-") else " "
+    return f"--user-name{separator}{_quoted(key.user)}"
 
 
-def _which(row: Any) -> str:
+def _which(key: Credential) -> str:
     """The old key by its id, or by what tells it from the user's other key."""
-    if pd.notna(row.key_id):
-        return f"key {row.key_id}"
-    if pd.notna(row.last_rotated):
-        return f"the key created at {row.last_rotated:%Y-%m-%dT%H:%M:%SZ}, here {OLD_KEY}"
+    if key.key_id is not None:
+        return f"key {key.key_id}"
+    if key.last_rotated is not None:
+        return f"the key created at {key.last_rotated:%Y-%m-%dT%H:%M:%SZ}, here {OLD_KEY}"
     return f"the key that the report gives no date for, here {OLD_KEY}"
 
 
-def _undo(row: Any) -> str:
-    if row.is_root:
+def _undo(key: Credential) -> str:
+    if key.is_root:
         return "Until the key is deleted: sign in as the root user, open Security credentials, activate it again."
-    old = row.key_id if pd.notna(row.key_id) else OLD_KEY
+    old = OLD_KEY if key.key_id is None else key.key_id
     return "\n".join(
         [
             "# Until the old key is deleted: re-enable it, then point the systems back to it",
-            f"aws iam update-access-key {_user_option(row)} --access-key-id {old} --status Active",
+            f"aws iam update-access-key {_user_option(key)} --access-key-id {old} --status Active",
         ]
     )
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import pandas as pd
 
+from scanner.credentials import Credential
 from scanner.models import Control, Limits, Severity
-
-Row = Any
-"""A row of the credentials frame, as `itertuples` gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +28,9 @@ class Check:
     """frame, limits, as_of → nullable boolean: True fails, False passes, NA is UNKNOWN."""
     due: Callable[[pd.DataFrame, Limits], pd.Series]
     """frame, limits → the moment each credential became or becomes due, UTC; NaT where it never does."""
-    reason: Callable[[Row, Limits, datetime], str]
-    """Why this row does not pass, for its reader."""
-    fix: Callable[[Row], str]
-    """The exact commands that mend this row."""
-    undo: Callable[[Row], str]
+    reason: Callable[[Credential, Limits, datetime], str]
+    """Why this credential does not pass, for its reader."""
+    fix: Callable[[Credential], str]
+    """The exact commands that mend this credential."""
+    undo: Callable[[Credential], str]
     """The exact commands that take the fix back."""
