@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -84,8 +84,11 @@ def read_frame(folder: RunFolder) -> pd.DataFrame:
 def assess(folder: RunFolder, run: Run, frame: pd.DataFrame) -> Assessment:
     """Evidence → all that the reports are written from, by the run's limits and `as_of`; `frame` is its frame."""
     population, ledger = _read_accounts(folder)
-    answers = {account.account_id: keys for account in population if (keys := folder.read_keys(account.account_id))}
-    credentials, findings, checks = evaluate(join_keys(frame, answers), CATALOGUE, run.limits, run.as_of)
+    # The answers have no name here: they are large, and of no use once they are joined.
+    joined = join_keys(
+        frame, {each.account_id: keys for each in population if (keys := folder.read_keys(each.account_id))}
+    )
+    credentials, findings, checks = evaluate(joined, CATALOGUE, run.limits, run.as_of)
     return Assessment(
         run=replace(run, counts=count_outcomes(population, ledger)),
         accounts=_accounts_frame(population, ledger, credentials, findings),
@@ -218,7 +221,8 @@ def users_to_look_up(
         is_asked_for |= _judge(check, frame, limits, as_of) >= FAIL
     is_asked_for &= (frame["credential"].isin(ACCESS_KEYS) & ~frame["is_root"]).to_numpy()
     names: dict[str, set[str]] = {}
-    for account_id, user in zip(frame["account_id"][is_asked_for], frame["user"][is_asked_for], strict=True):
+    users = zip(*(frame[name][is_asked_for].tolist() for name in ("account_id", "user")), strict=True)
+    for account_id, user in users:
         names.setdefault(account_id, set()).add(user)
     return {account_id: sorted(names[account_id]) for account_id in sorted(names)}
 
@@ -234,39 +238,28 @@ def count_outcomes(population: Sequence[Account], ledger: dict[str, LedgerEntry]
 def _accounts_frame(
     population: Sequence[Account], ledger: dict[str, LedgerEntry], credentials: pd.DataFrame, findings: pd.DataFrame
 ) -> pd.DataFrame:
-    per_account = {
-        "credentials": credentials["account_id"].value_counts(),
-        "failing": findings.loc[findings["verdict"].eq(Verdict.FAIL), "account_id"].value_counts(),
-        "unknown": findings.loc[findings["verdict"].eq(Verdict.UNKNOWN), "account_id"].value_counts(),
+    entries = [ledger[account.account_id] for account in population]
+
+    def counts(of: Mapping[Any, int]) -> Any:
+        """The number for each account; NA where it was not scanned."""
+        values = [of.get(each.account_id, 0) if each.outcome is Outcome.SCANNED else None for each in entries]
+        return pd.array(values, dtype="Int64")
+
+    rows_of = {
+        "credentials": credentials["account_id"],
+        "failing": findings.loc[findings["verdict"].eq(Verdict.FAIL), "account_id"],
+        "unknown": findings.loc[findings["verdict"].eq(Verdict.UNKNOWN), "account_id"],
     }
-    rows = []
-    for account in population:
-        entry = ledger[account.account_id]
-        is_scanned = entry.outcome is Outcome.SCANNED
-        counts = {
-            name: int(values.get(account.account_id, 0)) if is_scanned else pd.NA
-            for name, values in per_account.items()
-        }
-        rows.append(
-            {
-                "account_id": account.account_id,
-                "account_name": account.name,
-                "email": account.email,
-                "ou_path": account.ou_path,
-                "state": account.state,
-                "outcome": str(entry.outcome),
-                "reason": entry.reason,
-                "report_generated": entry.report_generated,
-                "report_sha256": entry.report_sha256,
-                "source_run": entry.source_run,
-                "users": entry.users if is_scanned else pd.NA,
-                "started": entry.started,
-                "finished": entry.finished,
-                "attempts": entry.attempts,
-                **counts,
-            }
-        )
-    frame = pd.DataFrame(rows, columns=list(ACCOUNT_COLUMNS))
+    told = ("reason", "report_generated", "report_sha256", "source_run", "started", "finished", "attempts")
+    columns = {
+        "account_name": [account.name for account in population],
+        "outcome": [str(entry.outcome) for entry in entries],
+        "users": counts({entry.account_id: entry.users for entry in entries}),
+        **{name: [getattr(account, name) for account in population] for name in ("email", "ou_path", "state")},
+        **{name: [getattr(entry, name) for entry in entries] for name in ("account_id", *told)},
+        **{name: counts(rows.value_counts().to_dict()) for name, rows in rows_of.items()},
+    }
+    frame = pd.DataFrame({name: pd.Series(columns[name]) for name in ACCOUNT_COLUMNS})
     for name in ("report_generated", "started", "finished"):
         frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[s, UTC]")
-    return frame.astype(dict.fromkeys(("users", "credentials", "failing", "unknown"), "Int64"))
+    return frame

@@ -26,7 +26,7 @@ def join_keys(frame: pd.DataFrame, answers: Mapping[str, Mapping[str, Any]]) -> 
     if not looked_up:
         return frame
     is_key = np.flatnonzero(frame["credential"].isin(ACCESS_KEYS))
-    users = zip(frame["account_id"].iloc[is_key], frame["user"].iloc[is_key], strict=True)
+    users = zip(*(frame[name].iloc[is_key].tolist() for name in ("account_id", "user")), strict=True)
     found = is_key[[user in looked_up for user in users]]
     keys = plain_rows(frame.iloc[found])
     slots_of = Counter((key.account_id, key.user, key.last_rotated) for key in keys)

@@ -85,9 +85,10 @@ def _fix(key: Credential) -> str:
     old = OLD_KEY if key.key_id is None else key.key_id
     # A comma may stand in a user's name, not in a secret's; a slash in a secret's, not in a user's.
     store = _quoted(f"iam/{key.account_id}/{key.user.replace(',', '/')}")
-    file = f"new-key-{key.account_id}-{key.user}.json"
+    new_key = f"new-key-{key.account_id}-{key.user}.json"
+    file, url = _quoted(new_key), _quoted(f"file://{new_key}")
     is_here = f'test "$(aws sts get-caller-identity --query Account --output text)" = {key.account_id}'
-    create = f"aws iam create-access-key {user} > {_quoted(file)}"
+    create = f"aws iam create-access-key {user} > {file}"
     return "\n".join(
         [
             f"# In account {key.account_id}: replace {_which(key)}",
@@ -96,10 +97,9 @@ def _fix(key: Credential) -> str:
             "# at step 3. If it is not used, first take steps 5 and 6 for it. If both are in use, first move the",
             "# systems of one key to the other: steps 3 to 6.",
             "# 1 create the new key, in this account only, without showing its secret or overwriting an earlier one",
-            f"({is_here} && umask 077 && set -C && {create}) || test -s {_quoted(file)} || rm -f {_quoted(file)}",
+            f"({is_here} && umask 077 && set -C && {create}) || test -s {file} || rm -f {file}",
             "# 2 save it. Where this secret exists: put-secret-value --secret-id in place of create-secret --name",
-            f"aws secretsmanager create-secret --name {store} --secret-string {_quoted(f'file://{file}')} "
-            f"&& rm {_quoted(file)}",
+            f"aws secretsmanager create-secret --name {store} --secret-string {url} && rm {file}",
             "# 3 update every system that uses the old key",
             "# 4 validate: the new key works, and the old one is used no more",
             "aws sts get-caller-identity --profile PROFILE-OF-THE-NEW-KEY",

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from scanner.checks import CATALOGUE
 from scanner.checks.access_key_not_rotated import ACCESS_KEY_NOT_ROTATED as CHECK
+from scanner.credentials import FRAME_COLUMNS, SCHEMA, Credential, plain_rows
 from scanner.models import Limits
 
 AS_OF = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -22,22 +23,11 @@ BERLIN = ZoneInfo("Europe/Berlin")
 OLD = "2020-02-29T23:59:59Z"
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 
-TYPES = {
-    "account_id": "string",
-    "user": "string",
-    "is_root": "bool",
-    "credential": "category",
-    "key_id": "string",
-    "key_note": "string",
-    "active": "boolean",
-    "last_rotated": "datetime64[s, UTC]",
-    "report_generated": "datetime64[s, UTC]",
-}
-
 
 def row(**values: Any) -> dict[str, Any]:
     """An old active key of alice; the values tell what is different."""
     defaults = {
+        **dict.fromkeys(FRAME_COLUMNS),
         "account_id": "111122223333",
         "user": "alice",
         "is_root": False,
@@ -46,6 +36,7 @@ def row(**values: Any) -> dict[str, Any]:
         "key_note": "",
         "active": True,
         "last_rotated": OLD,
+        "last_used_known": False,
         "report_generated": "2026-11-23T11:00:00Z",
     }
     assert set(values) <= set(defaults)
@@ -53,14 +44,14 @@ def row(**values: Any) -> dict[str, Any]:
 
 
 def frame_of(*rows: dict[str, Any]) -> pd.DataFrame:
-    frame = pd.DataFrame(list(rows), columns=list(TYPES))
-    for name in ("last_rotated", "report_generated"):
+    frame = pd.DataFrame(list(rows), columns=list(FRAME_COLUMNS))
+    for name in ("user_created", "last_rotated", "last_used", "report_generated"):
         frame[name] = pd.to_datetime(frame[name], utc=True)
-    return frame.astype(TYPES)
+    return frame.astype(SCHEMA)
 
 
-def only_row(**values: Any) -> Any:
-    (only,) = frame_of(row(**values)).itertuples(index=False)
+def only_row(**values: Any) -> Credential:
+    (only,) = plain_rows(frame_of(row(**values)))
     return only
 
 

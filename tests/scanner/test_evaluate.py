@@ -24,6 +24,7 @@ import pandas as pd
 import pytest
 
 from scanner.checks import CATALOGUE
+from scanner.credentials import ACCESS_KEYS
 from scanner.errors import MalformedReport
 from scanner.evaluate import (
     ACCOUNT_COLUMNS,
@@ -37,7 +38,7 @@ from scanner.evaluate import (
 from scanner.evidence import RunFolder
 from scanner.key_ids import join_keys
 from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run, Severity, Verdict
-from scanner.normalize import ACCESS_KEYS, RawReport, normalize
+from scanner.normalize import RawReport, normalize
 
 REPORTS = Path(__file__).parents[1] / "data" / "credential_reports"
 ACCOUNT_ID = "111122223333"

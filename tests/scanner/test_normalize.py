@@ -18,19 +18,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scanner.checks import CATALOGUE
+from scanner.credentials import CREDENTIALS, FRAME_COLUMNS
 from scanner.errors import MalformedReport
 from scanner.evaluate import evaluate
 from scanner.key_ids import join_keys
 from scanner.models import Account, LedgerEntry, Limits, Outcome
-from scanner.normalize import (
-    CREDENTIALS,
-    FRAME_COLUMNS,
-    READ_COLUMNS,
-    REQUIRED_COLUMNS,
-    RawReport,
-    count_users,
-    normalize,
-)
+from scanner.normalize import READ_COLUMNS, REQUIRED_COLUMNS, RawReport, count_users, normalize
 
 REPORTS = Path(__file__).parents[1] / "data" / "credential_reports"
 ACCOUNT_ID = "111122223333"
