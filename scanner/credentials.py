@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -64,9 +65,9 @@ class Credential(NamedTuple):
     report_generated: datetime | None
 
 
-def plain_rows(frame: pd.DataFrame) -> list[Credential]:
+def plain_rows(frame: pd.DataFrame) -> Iterator[Credential]:
     """The rows one by one, for what is said of each; to compute with them, use the frame."""
-    return list(map(Credential, *(_plain(frame[name]) for name in FRAME_COLUMNS)))
+    return map(Credential, *(_plain(frame[name]) for name in FRAME_COLUMNS))
 
 
 def _plain(values: pd.Series) -> list[Any]:

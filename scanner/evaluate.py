@@ -169,19 +169,20 @@ def _findings(
 ) -> pd.DataFrame:
     found = np.flatnonzero(judged >= FAIL)
     rows = credentials.iloc[found]
-    each = plain_rows(rows)
+    texts = [(check.reason(row, limits, as_of), check.fix(row), check.undo(row)) for row in plain_rows(rows)]
+    reason, fix, undo = zip(*texts, strict=True) if texts else ((), (), ())
     findings = rows.assign(
         check=check.id,
         title=check.title,
         severity=str(check.severity),
         verdict=_strings(WORDS[judged[found]]),
         due_on=_utc(due[found]),
-        reason=_strings([check.reason(row, limits, as_of) for row in each]),
+        reason=_strings(reason),
         controls="; ".join(str(control) for control in check.controls),
         exemption="",
         first_seen=_utc(np.full(len(found), NEVER)),
-        fix=_strings([check.fix(row) for row in each]),
-        undo=_strings([check.undo(row) for row in each]),
+        fix=_strings(fix),
+        undo=_strings(undo),
     )
     return findings[list(FINDING_COLUMNS)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -28,15 +27,11 @@ def join_keys(frame: pd.DataFrame, answers: Mapping[str, Mapping[str, Any]]) -> 
     is_key = np.flatnonzero(frame["credential"].isin(ACCESS_KEYS))
     users = zip(*(frame[name].iloc[is_key].tolist() for name in ("account_id", "user")), strict=True)
     found = is_key[[user in looked_up for user in users]]
-    keys = plain_rows(frame.iloc[found])
-    slots_of = Counter((key.account_id, key.user, key.last_rotated) for key in keys)
+    keys = frame.iloc[found]
+    is_shared = keys.duplicated(["account_id", "user", "last_rotated"], keep=False)
     identities = [
-        _identify(
-            key,
-            looked_up[key.account_id, key.user],
-            shared=slots_of[key.account_id, key.user, key.last_rotated] > 1,
-        )
-        for key in keys
+        _identify(key, looked_up[key.account_id, key.user], shared=shared)
+        for key, shared in zip(plain_rows(keys), is_shared.tolist(), strict=True)
     ]
     columns = {}
     for name, values in zip(("key_id", "key_note"), zip(*identities, strict=True), strict=False):
