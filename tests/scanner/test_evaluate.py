@@ -389,6 +389,39 @@ def test_summary_counts_every_key_the_check_applies_to() -> None:
     assert credentials.loc[credentials[VERDICT].ne("FAIL"), "failed_checks"].eq("").all()
 
 
+def test_each_check_judges_for_itself_and_the_row_says_what_all_of_them_found() -> None:
+    (check,) = CATALOGUE
+    severe = replace(
+        check,
+        id="severe",
+        severity=Severity.HIGH,
+        applies=lambda frame: frame["credential"].eq("access_key_1"),
+        fails=lambda frame, limits, as_of: frame["user"].eq("both-old").astype("boolean"),
+        due=lambda frame, limits: frame["last_rotated"].where(frame["user"].eq("both-old")),
+        reason=lambda row, limits, as_of: f"{row.user} is severe",
+    )
+    frame = read_report("key_states")
+    alone, _, _ = evaluate(frame, (check,), limits(), AS_OF)
+
+    credentials, findings, summaries = evaluate(frame, (check, severe), limits(), AS_OF)
+
+    assert [each.check_id for each in summaries] == ["access-key-not-rotated", "severe"]
+    assert summaries[1].verdicts[Verdict.FAIL] == 1
+    assert findings["check"].tolist() == ["severe", *["access-key-not-rotated"] * 10], "the more severe one first"
+    assert findings["reason"].iloc[0] == "both-old is severe"
+    assert credentials["verdict:access-key-not-rotated"].equals(alone["verdict:access-key-not-rotated"])
+    first, second = (
+        credentials[credentials["user"].eq("both-old") & credentials["credential"].eq(key)].iloc[0]
+        for key in ("access_key_1", "access_key_2")
+    )
+    assert first["failed_checks"] == "access-key-not-rotated severe"
+    assert second["failed_checks"] == "access-key-not-rotated"
+    assert first["due_on"] == first["last_rotated"], "the earlier of the two"
+    assert second["due_on"] == second["last_rotated"] + timedelta(days=90)
+    others = credentials["user"].ne("both-old")
+    assert credentials.loc[others, "due_on"].equals(alone.loc[others, "due_on"]), "never due is not earlier"
+
+
 @pytest.mark.parametrize("report", ["key_states", "zero_users", "age_boundary", None])
 def test_frames_have_their_declared_columns_and_types_whatever_is_in_them(report: str | None) -> None:
     frame = read_report(report) if report else normalize([])

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scanner.checks import CATALOGUE
-from scanner.credentials import CREDENTIALS, FRAME_COLUMNS
+from scanner.credentials import CREDENTIALS, FRAME_COLUMNS, Credential, plain_rows
 from scanner.errors import MalformedReport
 from scanner.evaluate import evaluate
 from scanner.key_ids import join_keys
 from scanner.models import Account, LedgerEntry, Limits, Outcome
-from scanner.normalize import READ_COLUMNS, REQUIRED_COLUMNS, RawReport, count_users, normalize
+from scanner.normalize import BATCH_USERS, READ_COLUMNS, REQUIRED_COLUMNS, RawReport, count_users, normalize
 
 REPORTS = Path(__file__).parents[1] / "data" / "credential_reports"
 ACCOUNT_ID = "111122223333"
@@ -218,6 +218,99 @@ def test_malformed_report_never_quotes_the_report() -> None:
     with pytest.raises(MalformedReport) as caught:
         normalize([raw(content)])
     assert "token" not in str(caught.value)
+
+
+def as_quoted(content: bytes) -> bytes:
+    """The same report with every field in quotes, as another writer of CSV would send it."""
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(
+        csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    )
+    return text.getvalue().encode()
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_quotes_change_nothing(name: str) -> None:
+    plain, quoted = golden(name), as_quoted(golden(name))
+    assert count_users(plain, ACCOUNT_ID) == count_users(quoted, ACCOUNT_ID)
+    pd.testing.assert_frame_equal(normalize([raw(plain)]), normalize([raw(quoted)]))
+
+
+@pytest.mark.parametrize("size", [csv.field_size_limit(), csv.field_size_limit() + 1])
+def test_a_field_of_any_length_is_read_or_refused_with_and_without_quotes(size: int) -> None:
+    content = render([line(access_key_1_last_used_region="x" * size, access_key_1_active="true")])
+    for each in (content, content.replace(b"user,", b'"user",', 1)):
+        if size > csv.field_size_limit():
+            with pytest.raises(MalformedReport, match="field larger than field limit"):
+                normalize([raw(each)])
+        else:
+            assert only(normalize([raw(each)]), "access_key_1").last_used_region == "x" * size
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_an_arn_that_ends_with_the_account_is_read(position: int) -> None:
+    lines = [line("alice"), line("bob")]
+    lines[position]["arn"] = f"arn:aws:iam::{ACCOUNT_ID}"
+    assert frame_of(*lines)["user"].tolist() == ["alice", "bob"]
+
+
+@pytest.mark.parametrize(
+    "arn", ["", ACCOUNT_ID, f"arn:aws:iam:{ACCOUNT_ID}:user/a", f"arn:aws:iam::{ACCOUNT_ID}1:user/a"]
+)
+@pytest.mark.parametrize("position", [0, 1])
+def test_an_arn_that_is_not_plainly_of_the_account_is_refused(arn: str, position: int) -> None:
+    lines = [line("alice"), line("bob")]
+    lines[position]["arn"] = arn
+    with pytest.raises(MalformedReport, match=f"row {position + 2} of the credential report is not of this account"):
+        frame_of(*lines)
+
+
+def test_reports_are_read_one_at_a_time_and_let_go() -> None:
+    alive = 0
+
+    class Content(bytes):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def reports() -> Iterator[RawReport]:
+        nonlocal alive
+        for _ in range(BATCH_USERS // 100):
+            assert alive <= 1, "an earlier report is still in memory"
+            alive += 1
+            yield raw(Content(golden("more_than_100_users")))
+
+    frame = normalize(reports())
+    assert frame["credential"].eq("password").sum() == BATCH_USERS // 100 * 121
+
+
+def test_batches_leave_no_seam() -> None:
+    """Reports that together make several batches, of which one is full exactly at a report's end."""
+    ids = [f"{number:012}" for number in range(5)]
+    sizes = [BATCH_USERS - 1, 1, BATCH_USERS + 1, 1, 2]
+    reports = [
+        raw(render([line(f"u{number}", each) for number in range(size)]), each, GENERATED + timedelta(minutes=size))
+        for each, size in zip(ids, sizes, strict=True)
+    ]
+
+    frame = normalize(reports)
+
+    pd.testing.assert_frame_equal(frame, pd.concat([normalize([each]) for each in reports], ignore_index=True))
+    assert frame["account_id"].value_counts(sort=False).to_dict() == dict(zip(ids, sizes, strict=True))
+
+
+def test_a_row_in_plain_values_has_nothing_of_pandas_in_it() -> None:
+    frame = frame_of(
+        line(password_enabled="not_supported", user_creation_time="N/A"),
+        line("bob", access_key_1_active="true", access_key_1_last_rotated="2020-01-01T00:00:00Z"),
+    )
+    first, _, key = plain_rows(frame)
+    assert Credential._fields == FRAME_COLUMNS
+    assert (first.user, first.credential, first.key_note) == ("alice", "password", "")
+    assert first.active is first.user_created is first.key_id is None
+    assert (key.user, key.credential, key.active, key.is_root) == ("bob", "access_key_1", True, False)
+    assert (key.last_rotated, key.report_generated) == (datetime(2020, 1, 1, tzinfo=UTC), GENERATED)
+    assert {type(value) for row in plain_rows(frame) for value in row} == {str, bool, datetime, type(None)}
 
 
 # Any report
