@@ -32,8 +32,8 @@ def parse_dates(texts: Sequence[str]) -> Moments:
     for form in AWSS_FORMS:
         where = np.flatnonzero(lengths == len(form))
         moments[where] = _parse_form([texts[at] for at in where.tolist()], form)
-    # What is left is mostly N/A, and no date is shorter than AWS's shorter form.
-    rest = np.flatnonzero(np.isnat(moments) & (lengths >= min(map(len, AWSS_FORMS))))
+    # What is left is mostly N/A, and every other form of a date is longer than the shorter one of AWS's.
+    rest = np.flatnonzero(np.isnat(moments) & (lengths > min(map(len, AWSS_FORMS))))
     moments[rest] = parse_any_date([texts[at] for at in rest.tolist()])
     return moments
 
