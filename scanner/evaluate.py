@@ -13,6 +13,7 @@ import pandas as pd
 
 from scanner.checks import CATALOGUE, Check
 from scanner.credentials import ACCESS_KEYS, plain_rows
+from scanner.dates import Moments
 from scanner.evidence import RunFolder
 from scanner.key_ids import join_keys
 from scanner.models import Account, Assessment, CheckSummary, LedgerEntry, Limits, Outcome, Run, Severity, Verdict
@@ -67,7 +68,6 @@ WORDS = np.array(["", *map(str, (Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN))],
 Judged = npt.NDArray[np.int8]
 """Positions in WORDS, from FAIL on a finding."""
 
-Moments = npt.NDArray[np.datetime64]
 NEVER = np.datetime64("NaT", "s")
 
 
