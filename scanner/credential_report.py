@@ -15,6 +15,11 @@ from scanner.member import Member
 FIRST_WAIT_SECONDS = 2.0
 """Before anything is known of this run's reports."""
 
+LEAST_FIRST_WAIT_SECONDS = 0.5
+
+SCOUTS = 0.03
+"""Share of the accounts that ask early, to find out whether reports are ready sooner than expected."""
+
 LEAST_WAIT_SECONDS = 1.0
 """Before the second question and those after it."""
 
@@ -52,14 +57,16 @@ class ReportPacing:
         self._expected = FIRST_WAIT_SECONDS
 
     def first_wait(self) -> float:
-        """Seconds from GenerateCredentialReport to the first GetCredentialReport."""
+        """Seconds from GenerateCredentialReport to the first GetCredentialReport; a few accounts try with less."""
+        if random.random() < SCOUTS:
+            return self._expected * 0.85
         return self._expected * random.uniform(1.1, 1.2)
 
-    def was_ready_after(self, seconds: float, *, at_first: bool) -> None:
-        """Learn: ready at the first question may have been ready before; ready later was surely not."""
+    def was_ready_after(self, seconds: float, *, first_wait: float, at_first: bool) -> None:
+        """Learn. Many accounts wait at once, so what one of them shows must not be counted again for the next."""
         if at_first:
-            self._expected = max(0.5, self._expected * 0.995)
-        else:
+            self._expected = max(LEAST_FIRST_WAIT_SECONDS, min(self._expected, first_wait))
+        elif first_wait >= self._expected:
             self._expected += 0.2 * (min(seconds, WAIT_CAP_SECONDS) - self._expected)
 
 
@@ -71,14 +78,15 @@ async def fetch_report(member: Member, pacing: ReportPacing, oldest: datetime) -
     """
     is_there = await _generate(member)
     started = time.monotonic()
-    wait = 0.0 if is_there else pacing.first_wait()
+    wait = first_wait = 0.0 if is_there else pacing.first_wait()
     for question in itertools.count(1):
         await asyncio.sleep(wait)
         try:
             answer = await member.call("iam:GetCredentialReport")
             if answer["GeneratedTime"] >= oldest:
                 if not is_there and question <= QUESTIONS:
-                    pacing.was_ready_after(time.monotonic() - started, at_first=question == 1)
+                    waited = time.monotonic() - started
+                    pacing.was_ready_after(waited, first_wait=first_wait, at_first=question == 1)
                 return CredentialReport(answer["Content"], answer["GeneratedTime"])
             is_lost = True
         except ReportNotReady:
