@@ -110,7 +110,11 @@ class Bench:
             started = time.monotonic()
             with log.open("w") as errors:
                 process = subprocess.Popen(
-                    command, env=self._environment(url), cwd=Path(__file__).parent.parent, stdout=subprocess.DEVNULL, stderr=errors
+                    command,
+                    env=self._environment(url),
+                    cwd=Path(__file__).parent.parent,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
                 )
                 _, status, usage = os.wait4(process.pid, 0)
             wall = time.monotonic() - started

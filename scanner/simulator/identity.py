@@ -86,6 +86,17 @@ class CredentialStore:
         """End a role session before its time."""
         self._add(replace(principal, expires=now))
 
+    def is_auditor(self, principal: Principal) -> bool:
+        """Whether these are the auditor's credentials, the long-term ones or temporary ones."""
+        return principal.arn == self.caller.arn
+
+    def issue_to_auditor(self, expires: datetime) -> Principal:
+        """Hand out temporary credentials of the auditor."""
+        session = self.issue(self.caller.account_id, "", "", expires, None)
+        session = replace(session, arn=self.caller.arn, user_id=self.caller.user_id)
+        self._add(session)
+        return session
+
     def issue(
         self, account_id: str, role_name: str, session_name: str, expires: datetime, policy: SessionPolicy | None
     ) -> Principal:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from .accounts import Accounts
-from .identity import Principal
+from .identity import CredentialStore, Principal
 from .model import READER_ROLE_NAME, SimulatedAccount, SimulatedOrganization
 from .wire import AwsError
 
@@ -32,11 +32,11 @@ Entry = TypeVar("Entry")
 class Organizations:
     """Answers the reading operations on the tree of units and accounts."""
 
-    def __init__(self, organization: SimulatedOrganization, accounts: Accounts, caller: Principal) -> None:
+    def __init__(self, organization: SimulatedOrganization, accounts: Accounts, credentials: CredentialStore) -> None:
         """Derive the tree from the accounts' paths."""
         self._organization = organization
         self._registry = accounts
-        self._caller = caller
+        self._credentials = credentials
         self._arn = f"arn:{organization.partition}:organizations::{organization.management_account_id}"
         self._root_id = f"r-{_fingerprint(organization.organization_id, 4)}"
         self._units_of: dict[str, list[Document]] = {self._root_id: []}
@@ -131,7 +131,7 @@ class Organizations:
         is_reader = (
             principal.role_name == READER_ROLE_NAME and principal.account_id == organization.management_account_id
         )
-        if not is_reader and not (organization.caller_may_list and principal is self._caller):
+        if not is_reader and not (organization.caller_may_list and self._credentials.is_auditor(principal)):
             raise AwsError("AccessDenied", "You don't have permissions to access this resource.", 403)
         principal.authorize(f"organizations:{operation}")
 

@@ -76,11 +76,12 @@ class Service:
         self._query_operations: dict[tuple[str, str], QueryOperation] = {
             ("sts", "AssumeRole"): sts.assume_role,
             ("sts", "GetCallerIdentity"): sts.get_caller_identity,
+            ("sts", "GetSessionToken"): sts.get_session_token,
             ("iam", "GenerateCredentialReport"): self._iam.generate_credential_report,
             ("iam", "GetCredentialReport"): self._iam.get_credential_report,
             ("iam", "ListAccessKeys"): self._iam.list_access_keys,
         }
-        organizations = Organizations(organization, self._accounts, self._credentials.caller)
+        organizations = Organizations(organization, self._accounts, self._credentials)
         self._json_operations: dict[str, JsonOperation] = {
             "DescribeAccount": organizations.describe_account,
             "DescribeOrganization": organizations.describe_organization,

@@ -59,13 +59,24 @@ class Sts:
             raise AwsError("ValidationError", f"{role_arn} is invalid")
         if not self._trusts(principal, target, external_id):
             raise principal.denied(ACTION, role_arn)
-        now = self._clock()
-        expires = now.replace(microsecond=0) + timedelta(seconds=duration)
-        ends = expires if self._lifetime is None else min(expires, now + self._lifetime)
+        expires, ends = self._life(duration)
         # The session's ARN has the role's name without its path.
         role_name = target["name"].rpartition("/")[2]
         session = self._credentials.issue(target["account_id"], role_name, session_name, ends, policy)
         return _session_xml(session, expires, len(parameters.get("Policy", "")))
+
+    def get_session_token(self, principal: Principal, parameters: Mapping[str, str]) -> str:
+        """Hand out temporary credentials of the user that asks."""
+        if principal is not self._credentials.caller:
+            raise AwsError("AccessDenied", "Cannot call GetSessionToken with session credentials", 403)
+        expires, ends = self._life(_duration(parameters))
+        return _credentials_xml(self._credentials.issue_to_auditor(ends), expires)
+
+    def _life(self, seconds: int) -> tuple[datetime, datetime]:
+        """When a session of so many seconds ends by what is told, and when it does."""
+        now = self._clock()
+        expires = now.replace(microsecond=0) + timedelta(seconds=seconds)
+        return expires, expires if self._lifetime is None else min(expires, now + self._lifetime)
 
     def _trusts(self, principal: Principal, target: re.Match[str], external_id: str | None) -> bool:
         organization = self._organization
@@ -77,7 +88,7 @@ class Sts:
         ):
             return False
         # Member roles trust the auditor alone, so sessions cannot hop on.
-        if principal is not self._credentials.caller:
+        if not self._credentials.is_auditor(principal):
             return False
         if target["name"] == READER_ROLE_NAME and account.account_id == organization.management_account_id:
             return True
@@ -121,9 +132,15 @@ def _invalid(value: str, name: str, constraint: str) -> AwsError:
 def _session_xml(session: Principal, expires: datetime, policy_length: int) -> str:
     packed = f"<PackedPolicySize>{policy_length * 100 // 2048}</PackedPolicySize>" if policy_length else ""
     return (
+        f"{_credentials_xml(session, expires)}"
+        f"<AssumedRoleUser><AssumedRoleId>{xml_text(session.user_id)}</AssumedRoleId>"
+        f"<Arn>{xml_text(session.arn)}</Arn></AssumedRoleUser>{packed}"
+    )
+
+
+def _credentials_xml(session: Principal, expires: datetime) -> str:
+    return (
         f"<Credentials><AccessKeyId>{session.access_key_id}</AccessKeyId>"
         f"<SecretAccessKey>{session.secret}</SecretAccessKey><SessionToken>{session.token}</SessionToken>"
         f"<Expiration>{xml_time(expires)}</Expiration></Credentials>"
-        f"<AssumedRoleUser><AssumedRoleId>{xml_text(session.user_id)}</AssumedRoleId>"
-        f"<Arn>{xml_text(session.arn)}</Arn></AssumedRoleUser>{packed}"
     )
