@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from .identity import base32
 from .model import SimulatedAccount, SimulatedKey, SimulatedOrganization, SimulatedRoot, SimulatedUser
 
 BENCHMARK_OUS: tuple[tuple[str, ...], ...] = (("Security",), ("Prod",), ("Workloads", "EU"))
 """Four units in all, one of them nested."""
 
 _ROOT = SimulatedRoot()
+_FIVE_DAYS = timedelta(5)
+_LETTERS = str.maketrans("0123456789", "ABCDEFGHIJ")
 
 
 class LazyUsers(Sequence[SimulatedUser]):
@@ -64,8 +65,9 @@ def _account(number: int, users: int, now: datetime, failing_share: float) -> Si
 
 
 def _users(first: int, count: int, now: datetime, failing_share: float) -> tuple[SimulatedUser, ...]:
+    yesterday = now - timedelta(1)
     return tuple(
-        _user(number, first + number, now, is_failing=_is_failing(first + number, failing_share))
+        _user(number, first + number, now, yesterday, is_failing=_is_failing(first + number, failing_share))
         for number in range(count)
     )
 
@@ -75,16 +77,17 @@ def _is_failing(position: int, share: float) -> bool:
     return int((position + 1) * share) > int(position * share)
 
 
-def _user(number: int, position: int, now: datetime, is_failing: bool) -> SimulatedUser:
+def _user(number: int, position: int, now: datetime, yesterday: datetime, is_failing: bool) -> SimulatedUser:
     days = 120 + number if is_failing else 5 + number % 80
     # Odd hours and seconds, as real keys have them.
-    created = now - timedelta(days, days % 59, minutes=days % 60, hours=2)
+    created = now - timedelta(days, 7200 + days % 60 * 60 + days % 59)
     has_password = number % 2 == 0
+    key_id = f"AKIAEXAMPLE{f'{position:09d}'.translate(_LETTERS)}"
     return SimulatedUser(
         f"user-{number:05d}",
-        created=created - timedelta(5),
+        created=created - _FIVE_DAYS,
         password_enabled=has_password,
-        password_last_used=now - timedelta(2) if has_password else None,
+        password_last_used=yesterday if has_password else None,
         mfa_active=has_password,
-        keys=(SimulatedKey(f"AKIAEXAMPLE{base32(position, 9)}", created, last_used=now - timedelta(1)),),
+        keys=(SimulatedKey(key_id, created, last_used=yesterday),),
     )

@@ -296,6 +296,13 @@ def damage(content: bytes, own: bytes, foreign: bytes) -> str:
     return "cut"
 
 
+def test_damage_never_leaves_a_report_as_it_is() -> None:
+    with troubled(FaultKind.MALFORMED_REPORT, simulated=organization(member(report=b""))) as api:
+        iam = api.iam()
+        iam.generate_credential_report()
+        assert all(iam.get_credential_report()["Content"] for _ in range(10))
+
+
 def test_the_damage_follows_the_seed() -> None:
     contents = []
     for _ in range(2):
