@@ -143,16 +143,27 @@ def test_a_signature_is_good_for_five_minutes_of_awss_clock(skew: int, text: str
     assert abs(parsedate_to_datetime(answer.headers["Date"]) - now) <= timedelta(seconds=1)
 
 
-@pytest.mark.parametrize(("seconds", "code"), [(-310, 403), (-290, 200), (290, 200), (310, 403)])
-def test_the_age_of_a_signature_does_not_follow_the_clock_of_reports(seconds: int, code: int) -> None:
+def signing_at(moment: str) -> type[SigV4Auth]:
     class WrongClock(SigV4Auth):  # type: ignore[misc, unused-ignore]
         def _modify_request_before_signing(self, request: Any) -> None:
-            moment = datetime.now(UTC) + timedelta(seconds=seconds)
-            request.context["timestamp"] = moment.strftime("%Y%m%dT%H%M%SZ")
+            request.context["timestamp"] = moment
             super()._modify_request_before_signing(request)
 
+    return WrongClock
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(-310, 403), (-290, 200), (290, 200), (310, 403)])
+def test_the_age_of_a_signature_does_not_follow_the_clock_of_reports(seconds: int, code: int) -> None:
+    moment = datetime.now(UTC) + timedelta(seconds=seconds)
     with serve(organization(), clock=Clock()) as api:
-        assert post(api, "sts", IDENTITY, auth=WrongClock).status == code
+        assert post(api, "sts", IDENTITY, auth=signing_at(moment.strftime("%Y%m%dT%H%M%SZ"))).status == code
+
+
+@pytest.mark.parametrize("ending", ["", "T060000", "T996000Z"])
+def test_a_signature_needs_a_whole_date(ending: str) -> None:
+    with serve(organization()) as api:
+        answer = post(api, "sts", IDENTITY, auth=signing_at(f"{datetime.now(UTC):%Y%m%d}{ending}"))
+    assert b"<Code>SignatureDoesNotMatch</Code>" in answer.body
 
 
 def test_reports_and_sessions_follow_awss_clock() -> None:
