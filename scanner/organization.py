@@ -14,6 +14,9 @@ from scanner.errors import AccessDenied, AwsError, CallerExpired, CredauditError
 from scanner.models import Account
 
 ACCOUNT_ID = re.compile(r"[0-9]{12}")
+IDS_SHOWN = 20
+"""In a note; all of them stand in the reports."""
+
 WHO_MAY_LIST = (
     "Run from the management account or a delegated administrator, "
     "or set [organization] role_arn to a role that may list."
@@ -87,10 +90,13 @@ async def describe_account(aws: Aws, record: CallRecord, account_id: str) -> Acc
     return _account((await aws.call("organizations:DescribeAccount", record, {"AccountId": account_id}))["Account"])
 
 
-def select(listed: dict[str, Account], tree: Tree | None, scope: OrganizationTable) -> Population:
+def select(
+    listed: dict[str, Account], tree: Tree | None, scope: OrganizationTable, *, is_complete: bool = True
+) -> Population:
     """The population with places and scope; raises OrganizationError for a scope that names what is not there.
 
-    `tree` may be None while it is still being walked, unless the scope names OUs.
+    `tree` may be None while it is still being walked, unless the scope names OUs. A listing that was stopped is not
+    `is_complete`: the tree may well have more accounts.
     """
     tree = tree or Tree({}, {})
     only_in_tree = sorted(tree.accounts.keys() - listed.keys())
@@ -103,11 +109,17 @@ def select(listed: dict[str, Account], tree: Tree | None, scope: OrganizationTab
     notes = _check_scope(accounts, scope)
     if tree.failure:
         notes.append(f"The OU tree could not be read, so OU paths are missing: {tree.failure}")
-    if only_in_tree:
-        notes.append(f"Accounts in the OU tree that ListAccounts did not list; added: {', '.join(only_in_tree)}")
+    if only_in_tree and is_complete:
+        notes.append(f"Accounts in the OU tree that ListAccounts did not list; added: {_shown(only_in_tree)}")
     if (tree.places or tree.units) and (lost := [account.account_id for account in accounts if not account.ou_path]):
-        notes.append(f"Accounts that ListAccounts listed and the OU tree did not show: {', '.join(lost)}")
+        notes.append(f"Accounts that ListAccounts listed and the OU tree did not show: {_shown(lost)}")
     return Population(tuple(accounts), tuple(notes))
+
+
+def _shown(account_ids: list[str]) -> str:
+    """The ids, or the first of very many."""
+    more = f" and {len(account_ids) - IDS_SHOWN:,} more" if len(account_ids) > IDS_SHOWN else ""
+    return ", ".join(account_ids[:IDS_SHOWN]) + more
 
 
 async def _pages(aws: Aws, action: str, record: CallRecord, **parameters: str) -> AsyncIterator[dict[str, Any]]:

@@ -107,11 +107,12 @@ class _Population:
         """The same for a run that was stopped: as far as it is known."""
         walked = self._walking.done() and not self._walking.cancelled() and not self._walking.exception()
         tree = self._walking.result() if walked else Tree({}, {}, "the run was stopped before")
-        population = select(self._listing.accounts, tree, self._scope)
-        if self._listing.is_complete:
+        is_complete = self._listing.is_complete
+        population = select(self._listing.accounts, tree, self._scope, is_complete=is_complete)
+        if is_complete:
             return population
         note = (
-            f"The run was stopped while AWS listed the accounts: {len(population.accounts):,} were listed by then, "
+            f"The run was stopped while AWS listed the accounts: {len(population.accounts):,} were known by then, "
             "and the organization may have more."
         )
         return replace(population, notes=(note, *population.notes))

@@ -65,7 +65,7 @@ def sign_in(simulator: Simulator, folder: Path, *, as_another: bool = False) -> 
 
 @pytest.fixture
 def run(tmp_path: Path, simulator: Simulator) -> Run:
-    """Scan, and call `meanwhile` while the accounts are listed; the exit code, stderr, and run.json."""
+    """Scan, and call `meanwhile` now and then; the exit code, stderr, and run.json."""
     (tmp_path / "config.toml").write_text(CONFIG)
 
     def scan(*arguments: str, meanwhile: Callable[[], None] | None = None) -> tuple[int, str, dict[str, Any]]:
@@ -87,7 +87,7 @@ def run(tmp_path: Path, simulator: Simulator) -> Run:
             stderr=subprocess.PIPE,
             text=True,
         )
-        if meanwhile:
+        while meanwhile and process.poll() is None:
             time.sleep(SESSION_SECONDS / 2)
             meanwhile()
         out, err = process.communicate(timeout=120)
@@ -108,7 +108,7 @@ def test_credentials_that_were_renewed_meanwhile_are_found_and_nothing_is_lost(
     expired = [request for request in simulator.requests if request.status == 403]
     assert {request.service for request in expired} & {"sts", "organizations"}, "nothing had expired"
     identified = [r.access_key_id for r in simulator.requests if r.action == "GetCallerIdentity"]
-    assert len(set(identified)) == 2, "the new credentials were not asked who they are"
+    assert len(set(identified)) >= 2, "the new credentials were not asked who they are"
 
 
 def test_without_newer_ones_the_run_is_incomplete_and_is_resumed_after_a_sign_in(

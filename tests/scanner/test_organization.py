@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -79,6 +80,28 @@ def test_an_account_that_only_the_tree_shows_is_in_the_population() -> None:
     assert [account.account_id for account in population.accounts] == [*LISTED, "777788889999"]
     (note,) = population.notes
     assert "777788889999" in note
+
+
+def test_what_the_tree_has_beyond_a_listing_that_was_stopped_is_no_surprise() -> None:
+    tree = Tree(dict.fromkeys([*LISTED, "777788889999"], ROOT), LISTED | {"777788889999": bare("777788889999")})
+    population = select(LISTED, tree, OrganizationTable(), is_complete=False)
+    assert len(population.accounts) == 3
+    assert population.notes == ()
+
+
+def test_a_note_names_some_of_very_many_accounts() -> None:
+    many = {f"{number:012}": bare(f"{number:012}") for number in range(1, 1001)}
+    (note,) = select({}, Tree(dict.fromkeys(many, ROOT), many), OrganizationTable()).notes
+    assert note.endswith("000000000019, 000000000020 and 980 more")
+
+
+def test_places_come_from_the_paths_of_the_accounts_and_the_names_of_the_ous() -> None:
+    placed = replace(LISTED["111122223333"], ou_ids=("r-ab12", "ou-ab12-prod0000"))
+    lost = replace(LISTED["444455556666"], ou_ids=("r-ab12", "ou-ab12-made1ater"))
+    tree = Tree({}, {}, units={"r-ab12": ROOT, "ou-ab12-prod0000": Place("Root/Prod", ("r-ab12", "ou-ab12-prod0000"))})
+    population = select({a.account_id: a for a in (placed, lost)}, tree, OrganizationTable())
+    assert [(a.ou_path, a.ou_ids) for a in population.accounts] == [("Root/Prod", placed.ou_ids), ("", lost.ou_ids)]
+    assert population.notes == ("Accounts that ListAccounts listed and the OU tree did not show: 444455556666",)
 
 
 def test_an_account_that_the_tree_does_not_show_is_noted() -> None:

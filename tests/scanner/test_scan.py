@@ -300,3 +300,53 @@ def test_a_report_from_the_future_is_not_believed(scanned: Any) -> None:
 
     assert set(outcomes(assessment).values()) == {"report_malformed"}
     assert assessment.accounts["reason"].str.contains("generated in the future").all()
+
+
+def test_collecting_begins_with_the_first_page_of_accounts(scanned: Any) -> None:
+    simulator = Simulator(small(100))
+
+    _, assessment = scanned(simulator, scan={"rates": FAST_LISTING | {"list_accounts": 2}})
+
+    assert list(outcomes(assessment).values()) == ["scanned"] * 100
+    actions = [request.action for request in simulator.requests]
+    last_page = len(actions) - actions[::-1].index("ListAccounts") - 1
+    assert actions.index("AssumeRole") < actions.index("GetCredentialReport") < last_page
+
+
+@pytest.mark.parametrize("sends_paths", [True, False])
+def test_where_aws_sends_paths_only_ous_are_walked(scanned: Any, sends_paths: bool) -> None:
+    organization = replace(demo_organization(NOW), sends_paths=sends_paths)
+    simulator = Simulator(organization)
+
+    _, assessment = scanned(simulator)
+
+    paths = dict(zip(assessment.accounts["account_id"], assessment.accounts["ou_path"], strict=True))
+    assert paths == {a.account_id: "/".join(("Root", *a.ou_path)) for a in organization.accounts}
+    assert (simulator.counts["organizations", "ListAccountsForParent"] == 0) is sends_paths
+
+
+@pytest.mark.parametrize("sends_paths", [True, False])
+def test_a_scope_of_ous_waits_for_the_tree_and_asks_nothing_of_the_others(scanned: Any, sends_paths: bool) -> None:
+    organization = replace(demo_organization(NOW), sends_paths=sends_paths)
+    simulator = Simulator(organization)
+
+    _, assessment = scanned(simulator, organization={"include_ous": ["Root/Prod"]})
+
+    inside = {a.account_id for a in organization.accounts if a.ou_path[:1] == ("Prod",) and a.state == "ACTIVE"}
+    entered = {r.parameters["RoleArn"].split(":")[4] for r in simulator.requests if r.action == "AssumeRole"}
+    assert entered == inside
+    assert (assessment.run.counts or {})["excluded"] > 0
+
+
+def test_accounts_that_are_not_read_are_asked_nothing_and_stand_in_the_ledger(scanned: Any) -> None:
+    organization = demo_organization(NOW)
+    one = next(a for a in organization.accounts if a.ou_path[:1] == ("Prod",))
+    simulator = Simulator(organization)
+
+    folder, _ = scanned(simulator, organization={"exclude_accounts": [one.account_id]})
+
+    ledger = folder.read_ledger()
+    silent = {a.account_id for a in organization.accounts if a.state != "ACTIVE"} | {one.account_id}
+    assert {i for i, e in ledger.items() if e.outcome in (Outcome.NOT_ACTIVE, Outcome.EXCLUDED)} == silent
+    entered = {r.parameters["RoleArn"].split(":")[4] for r in simulator.requests if r.action == "AssumeRole"}
+    assert not entered & silent
