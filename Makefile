@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint format bench package lock clean
+.PHONY: install demo test lint format bench bench-record package lock clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,10 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.compare
+
+# The same, with the largest organization, written down; half an hour.
+bench-record: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.compare --largest --record
 
 # A wheel, installed from the lock file into a clean environment, shows its help and runs the demo.
 package: $(VENV)/.installed-dev

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
 from dataclasses import dataclass
@@ -24,6 +23,9 @@ LEAST_WAIT_SECONDS = 1.0
 """Before the second question and those after it."""
 
 WAIT_CAP_SECONDS = 30.0
+
+STARTED, COMPLETE = "STARTED", "COMPLETE"
+"""States that GenerateCredentialReport answers; the third is INPROGRESS."""
 
 QUESTIONS = 2
 """For one generation, before another is asked for."""
@@ -76,33 +78,35 @@ async def fetch_report(member: Member, pacing: ReportPacing, oldest: datetime) -
     A report that is gone, or was generated before `oldest`, is generated anew: AWS reuses one for four hours only.
     So is one that does not get ready, in case its generation hangs; of one that is under way AWS only says so.
     """
-    is_there = await _generate(member)
+    is_there = await _generate(member) == COMPLETE
     started = time.monotonic()
     wait = first_wait = 0.0 if is_there else pacing.first_wait()
-    for question in itertools.count(1):
+    generation, questions = 1, 0
+    while True:
         await asyncio.sleep(wait)
+        questions += 1
+        is_lost = True
         try:
             answer = await member.call("iam:GetCredentialReport")
             if answer["GeneratedTime"] >= oldest:
-                if not is_there and question <= QUESTIONS:
+                if not is_there and generation == 1:
                     waited = time.monotonic() - started
-                    pacing.was_ready_after(waited, first_wait=first_wait, at_first=question == 1)
+                    pacing.was_ready_after(waited, first_wait=first_wait, at_first=questions == 1)
                 return CredentialReport(answer["Content"], answer["GeneratedTime"])
-            is_lost = True
         except ReportNotReady:
-            is_lost = question % QUESTIONS == 0
+            is_lost = questions % QUESTIONS == 0
         except ReportMissing:
-            is_lost = True
-        wait = min(WAIT_CAP_SECONDS, max(LEAST_WAIT_SECONDS, wait * 1.5)) * random.uniform(0.8, 1.0)
-        if is_lost:
-            await _generate(member)
-    raise AssertionError("unreachable: the questions do not end")
+            pass
+        wait = min(WAIT_CAP_SECONDS, max(LEAST_WAIT_SECONDS, wait * (0.5 if questions == 1 else 1.5)))
+        if is_lost and await _generate(member) == STARTED:
+            generation, questions = generation + 1, 0
+            wait = min(WAIT_CAP_SECONDS, pacing.first_wait() * max(1.0, 1.5 ** (generation - 3)))
 
 
-async def _generate(member: Member) -> bool:
-    """Start a report; True when AWS has one of the last four hours already."""
+async def _generate(member: Member) -> str:
+    """Start a report; AWS says whether it does, already is at it, or has one of the last four hours."""
     answer = await member.call("iam:GenerateCredentialReport")
-    return bool(answer.get("State") == "COMPLETE")
+    return str(answer["State"])
 
 
 async def list_access_keys(member: Member, user: str) -> list[AccessKey]:
