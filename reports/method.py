@@ -82,7 +82,8 @@ VERIFY = (
     ),
     (
         "AWS's own log",
-        "CloudTrail of each account shows this run under the session name above, with the request ids that stand in"
+        "CloudTrail of each account shows this run under the session name above (reports that an earlier run collected"
+        " under its name: credaudit- and the run that stands on Accounts), with the request ids that stand in"
         " ledger.jsonl and, for the look-up of key ids, in evidence/ACCOUNT.keys.json. Those of AssumeRole, and of the"
         " caller's own account, are in the caller's CloudTrail.",
     ),
@@ -136,6 +137,7 @@ def _run(run: Run) -> Iterator[tuple[str, str]]:
     yield "Role assumed in each account", run.role_name
     yield "Role that lists the organization", run.organization_role_arn or "none: the caller's own credentials"
     yield "Session name", run.session_name
+    yield "Resumed from", run.resumed_from or "no earlier run"
     yield "External id", "used" if run.external_id_used else "not used"
     yield "Started", utc(run.started)
     yield "Finished", utc(run.finished) if run.finished else "not finished"

@@ -12,7 +12,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from botocore.config import Config as BotoConfig
 from botocore.utils import parse_timestamp as parse_any_timestamp
 
 from scanner import __version__
+from scanner.actions import ANSWER_KEYS
 from scanner.aws_errors import CREDENTIAL_ERRORS, UNREADABLE, first_line, map_error
 from scanner.config import Config
 from scanner.errors import (
@@ -42,47 +43,6 @@ from scanner.errors import (
 from scanner.models import Caller
 from scanner.rates import rates_of_actions
 from scanner.signing import CALLER_SESSION, RenewableCredentials, RoleSession, TaskCredentialProvider, signing
-
-MEMBER_ACTIONS = ("iam:GenerateCredentialReport", "iam:GetCredentialReport", "iam:ListAccessKeys")
-"""All that a scan calls inside an account; the session policy allows exactly these."""
-
-CALLER_ACTIONS = (
-    "sts:GetCallerIdentity",
-    "sts:AssumeRole",
-    "organizations:DescribeOrganization",
-    "organizations:ListAccounts",
-    "organizations:ListRoots",
-    "organizations:ListOrganizationalUnitsForParent",
-    "organizations:ListAccountsForParent",
-    "organizations:DescribeAccount",
-)
-"""All that a scan calls with the caller's own credentials, or with those of the hop role."""
-
-
-def _policy(actions: Iterable[str]) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
-
-
-SESSION_POLICY = _policy(MEMBER_ACTIONS)
-"""Goes with every AssumeRole into an account."""
-
-LISTING_POLICY = _policy(action for action in CALLER_ACTIONS if action.startswith("organizations:"))
-"""Goes with the AssumeRole of the hop role."""
-
-ANSWER_KEYS = {
-    "GetCallerIdentity": ("Account", "Arn"),
-    "AssumeRole": ("Credentials",),
-    "DescribeOrganization": ("Organization",),
-    "ListAccounts": ("Accounts",),
-    "DescribeAccount": ("Account",),
-    "ListRoots": ("Roots",),
-    "ListAccountsForParent": ("Accounts",),
-    "ListOrganizationalUnitsForParent": ("OrganizationalUnits",),
-    "GenerateCredentialReport": ("State",),
-    "GetCredentialReport": ("Content", "GeneratedTime"),
-    "ListAccessKeys": ("AccessKeyMetadata",),
-}
-"""What an answer must have to be one: a proxy's sign-in page comes with status 200, and parses to nothing."""
 
 TRIES = 8
 """Of a request that fails."""

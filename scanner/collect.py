@@ -79,6 +79,8 @@ class Collector:
         self._lookups = Batch(users_to_look_up, seconds=BATCH_SECONDS, most=BATCH_ACCOUNTS)
         self.recorded: set[str] = set()
         """The accounts that have an outcome."""
+        self.taken = 0
+        """Accounts whose reports earlier runs collected."""
         self.denied: dict[str, LedgerEntry] = {}
         """Those of them that let nobody in."""
 
@@ -106,6 +108,7 @@ class Collector:
         member = Member(self._aws, self._access, account.account_id)
         taken = self._earlier.report_of(account.account_id, self._oldest_report)
         if taken is not None:
+            self.taken += 1
             self._folder.write_report(account.account_id, taken.content)
         try:
             entry = taken.entry if taken else await self._read(account, started, member)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scanner.aws import SESSION_POLICY, Aws, CallRecord
+from scanner.actions import SESSION_POLICY
+from scanner.aws import Aws, CallRecord
 from scanner.config import AccessTable
 from scanner.errors import AccessDenied, CallerExpired, CredentialsRefused
 from scanner.models import Caller

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from scanner.aws import Aws, CallRecord
 from scanner.config import OrganizationTable
@@ -21,6 +21,13 @@ WHO_MAY_LIST = (
     "Run from the management account or a delegated administrator, "
     "or set [organization] role_arn to a role that may list."
 )
+
+
+class OnPage(Protocol):
+    """Hears how far a listing is."""
+
+    def __call__(self, accounts: int, *, is_complete: bool) -> None:
+        """So many accounts are listed by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +147,9 @@ async def _pages(aws: Aws, action: str, record: CallRecord, **parameters: str) -
 class Listing:
     """ListAccounts while it goes on: each account is to be had as soon as its page has come."""
 
-    def __init__(self, aws: Aws, record: CallRecord, on_page: Callable[..., None] | None = None) -> None:
+    def __init__(self, aws: Aws, record: CallRecord, on_page: OnPage) -> None:
         """`on_page` hears after each page how many accounts are listed by now, and whether they are all."""
-        self._on_page = on_page or (lambda accounts, *, is_complete: None)
+        self._on_page = on_page
         self.accounts: dict[str, Account] = {}
         """Every account by id, in all states."""
         self.is_complete = False

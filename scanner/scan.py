@@ -6,36 +6,28 @@ import asyncio
 import gc
 import json
 import platform
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from scanner import __version__
-from scanner.aws import LISTING_POLICY, SESSION_POLICY, Aws, CallRecord
+from scanner.actions import LISTING_POLICY, SESSION_POLICY
+from scanner.aws import Aws, CallRecord
 from scanner.checks import CATALOGUE
 from scanner.collect import Collector, Evidence, Scanned
-from scanner.config import Config, OrganizationTable
+from scanner.config import Config
+from scanner.enumeration import Enumeration
 from scanner.errors import AwsError, OrganizationError
 from scanner.evaluate import assess, read_frame, users_to_look_up
 from scanner.evidence import RunFolder, run_id
 from scanner.member import Access
 from scanner.models import Account, Assessment, Caller, LedgerEntry, Run
 from scanner.normalize import RawReport, normalize
-from scanner.organization import (
-    Listing,
-    Organization,
-    Population,
-    Tree,
-    describe_account,
-    describe_organization,
-    excluded_by,
-    select,
-    walk_tree,
-)
+from scanner.organization import Organization, Population, describe_account, describe_organization
 from scanner.resume import Earlier, check_resume, find_earlier
 from scanner.signing import RoleSession
 from scanner.stopping import Stopped, until_stopped
@@ -72,58 +64,6 @@ class Watcher(Protocol):
         """What is done from now on: normalize, evaluate."""
 
 
-class _Population:
-    """Who is in the organization: known account by account while it is listed, and in full in the end."""
-
-    def __init__(self, aws: Aws, scope: OrganizationTable, record: CallRecord, watcher: Watcher) -> None:
-        self._scope = scope
-        self._listing = Listing(aws, record, watcher.lists)
-        self._names_ous = bool(scope.include_ous or scope.exclude_ous)
-        self._walking = asyncio.create_task(self._walk(aws, record))
-
-    async def _walk(self, aws: Aws, record: CallRecord) -> Tree:
-        with_accounts = not await self._listing.sends_paths()
-        return await walk_tree(aws, record, required=self._names_ous, with_accounts=with_accounts)
-
-    async def to_be_read(self) -> AsyncIterator[Account]:
-        """The accounts in scope, each as soon as its page has come; once all are known, where the scope asks for it.
-
-        Accounts that are not read for a reason of their own are left out: they may be listed anew as active.
-        """
-        if self._scope.include_accounts or self._names_ous:
-            for account in (await self.complete()).accounts:
-                if account.is_in_scope:
-                    yield account
-            return
-        async for account in self._listing.as_listed():
-            if replace(account, excluded_by=excluded_by(account, self._scope)).is_in_scope:
-                yield account
-
-    async def complete(self) -> Population:
-        """Everybody, and where they stand; raises OrganizationError where that cannot be established."""
-        return select(await self._listing.complete(), await self._walking, self._scope)
-
-    def so_far(self) -> Population:
-        """The same for a run that was stopped: as far as it is known."""
-        walked = self._walking.done() and not self._walking.cancelled() and not self._walking.exception()
-        tree = self._walking.result() if walked else Tree({}, {}, "the run was stopped before")
-        is_complete = self._listing.is_complete
-        population = select(self._listing.accounts, tree, self._scope, is_complete=is_complete)
-        if is_complete:
-            return population
-        note = (
-            f"The run was stopped while AWS listed the accounts: {len(population.accounts):,} were known by then, "
-            "and the organization may have more."
-        )
-        return replace(population, notes=(note, *population.notes))
-
-    async def stop(self) -> None:
-        """Ask no more."""
-        await self._listing.stop()
-        self._walking.cancel()
-        await asyncio.gather(self._walking, return_exceptions=True)
-
-
 async def scan(
     config: Config, *, started: datetime, as_of: datetime, watcher: Watcher, resume: str = ""
 ) -> tuple[RunFolder, Assessment]:
@@ -140,53 +80,62 @@ async def scan(
         await _enter_listing_role(aws, config, record, started)
         organization = await describe_organization(aws, record)
         earlier = find_earlier(runs_dir, resume, organization.organization_id)
-        population = _Population(aws, config.organization, record, watcher)
-        at_end.push_async_callback(population.stop)
-        accounts = population.to_be_read()
+        enumeration = Enumeration(aws, config.organization, record, watcher.lists)
+        at_end.push_async_callback(enumeration.stop)
+        accounts = enumeration.to_be_read()
         first = await anext(accounts, None)
         if first is None:
-            await population.complete()  # raises, and says why there is nothing to read
+            await enumeration.complete()  # raises, and says why there is nothing to read
 
         run = _new_run(config, aws, caller, organization, started, as_of, earlier)
         folder = RunFolder.create(runs_dir, run.run_id)
         folder.write_run(run)
         watcher.begins(run)
-        access = Access(caller, run.session_name, started, config.access)
         with folder.open_ledger() as ledger, _little_garbage_collection():
             collector = Collector(
                 aws,
-                access,
+                Access(caller, run.session_name, started, config.access),
                 Evidence(folder, ledger, earlier),
                 config.scan,
                 lambda scanned: _users_to_look_up(folder, scanned, run),
                 watcher.had_outcome,
             )
-            work = _collect(collector, _chained([first], accounts), population, aws, record)
-            try:
-                everybody, stopped = await until_stopped(work, config.scan.run_timeout_seconds), None
-            except Stopped as reason:
-                everybody, stopped = population.so_far(), reason
+            work = _collect(collector, _chained([first], accounts), enumeration, aws, record)
+            everybody, stopped = await _until_stopped(work, config, enumeration)
             collector.settle(everybody.accounts)
         folder.write_population(everybody.accounts, record.request_ids)
-    watcher.enters("normalize")
-    frame = read_frame(folder)
-    watcher.enters("evaluate")
-    notes = (earlier.note, *_other_moment(run), stopped.why if stopped else "", *everybody.notes)
+    notes = (_resumed(run, collector, earlier), *_other_moment(run), stopped.why if stopped else "", *everybody.notes)
     run = replace(
         run,
         finished=datetime.now(UTC).replace(microsecond=0),
         stopped_by=stopped.by if stopped else None,
         notes=tuple(note for note in (*notes, *_foreign_endpoints(run.endpoints)) if note),
     )
+    watcher.enters("normalize")
+    frame = read_frame(folder)
+    watcher.enters("evaluate")
     return folder, assess(folder, run, frame)
 
 
+async def _until_stopped(
+    work: Coroutine[Any, Any, Population], config: Config, enumeration: Enumeration
+) -> tuple[Population, Stopped | None]:
+    """The population at the end of the work, or as it is known when something stops it, and what that was."""
+    try:
+        return await until_stopped(work, config.scan.run_timeout_seconds), None
+    except Stopped as stopped:
+        return enumeration.so_far(), stopped
+    except OrganizationError as error:
+        advice = f"{error.advice} What was read is kept: `credaudit scan --resume latest` goes on from it."
+        raise OrganizationError(str(error), advice.strip()) from None
+
+
 async def _collect(
-    collector: Collector, accounts: AsyncIterator[Account], population: _Population, aws: Aws, record: CallRecord
+    collector: Collector, accounts: AsyncIterator[Account], enumeration: Enumeration, aws: Aws, record: CallRecord
 ) -> Population:
     """The reports of all accounts as they are listed, and the key ids of those users whose keys do not pass."""
     await collector.collect(accounts)
-    everybody = await population.complete()
+    everybody = await enumeration.complete()
     # Those that came to be known late: in the tree alone, or active only when they were listed a second time.
     late = [a for a in everybody.accounts if a.is_in_scope and a.account_id not in collector.recorded]
     await collector.collect(_chained(late))
@@ -300,6 +249,16 @@ async def _enter_listing_role(aws: Aws, config: Config, record: CallRecord, star
             f"the role that lists the organization could not be assumed: {error}",
             "Check [organization] role_arn, that role's trust policy, and that the caller may assume it.",
         ) from None
+
+
+def _resumed(run: Run, collector: Collector, earlier: Earlier) -> str:
+    """What a reader must know of an earlier run's part in this one."""
+    if not run.resumed_from:
+        return earlier.note
+    return (
+        f"This run resumed {run.resumed_from}: {collector.taken:,} reports were collected by earlier runs, "
+        "and were not fetched again; the Accounts sheet says which."
+    )
 
 
 def _other_moment(run: Run) -> list[str]:

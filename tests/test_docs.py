@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scanner import __version__, cli
-from scanner.aws import CALLER_ACTIONS, MEMBER_ACTIONS, SESSION_POLICY
+from scanner.actions import CALLER_ACTIONS, MEMBER_ACTIONS, SESSION_POLICY
 from scanner.config import Config, load_config
 from scanner.models import Outcome
 

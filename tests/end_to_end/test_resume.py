@@ -176,6 +176,7 @@ def assert_taken(folder: Path, killed: list[Path]) -> None:
     run = json.loads((folder / "run.json").read_text())
     if killed and not json.loads((killed[0] / "run.json").read_text())["complete"]:
         assert run["resumed_from"] == killed[0].name
+        assert any(f"This run resumed {killed[0].name}: {len(had)} reports" in note for note in run["notes"])
     for row in rows(folder, "accounts.csv"):
         if row["outcome"] == "scanned":
             expected = killed[0].name if row["account_id"] in had and run["resumed_from"] else folder.name

@@ -13,13 +13,8 @@ import pytest
 from botocore.parsers import ResponseParserError
 
 from scanner import errors
-from scanner.aws import (
-    CALLER_ACTIONS,
-    MEMBER_ACTIONS,
-    Aws,
-    CallRecord,
-    parse_timestamp,
-)
+from scanner.actions import CALLER_ACTIONS, MEMBER_ACTIONS
+from scanner.aws import Aws, CallRecord, parse_timestamp
 from scanner.aws_errors import ERROR_CLASSES, map_error
 from scanner.config import Config
 from scanner.signing import RoleSession

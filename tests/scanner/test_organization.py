@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +18,12 @@ import pytest
 from scanner.aws import Aws, CallRecord
 from scanner.config import Config, OrganizationTable
 from scanner.errors import OrganizationError
-from scanner.models import Account
+from scanner.evidence import RunFolder
+from scanner.models import Account, Outcome
 from scanner.organization import Listing, Place, Tree, excluded_by, select, walk_tree
+from scanner.simulator import Simulator, benchmark_organization
+
+from .scanning import NOW, scanner_in
 
 PAYMENTS = Account(
     account_id="111122223333",
@@ -58,6 +64,9 @@ def test_scope(account: Account, scope: dict[str, list[str]], rule: str) -> None
 
 def bare(account_id: str, state: str = "ACTIVE") -> Account:
     return Account(account_id=account_id, name=account_id, email="", state=state)
+
+
+def unheard(accounts: int, *, is_complete: bool) -> None: ...
 
 
 LISTED = {account_id: bare(account_id) for account_id in ("111122223333", "444455556666")}
@@ -135,6 +144,39 @@ def test_a_scope_of_nothing_is_an_error(scope: dict[str, list[str]]) -> None:
         select(LISTED, Tree(dict.fromkeys(LISTED, ROOT), LISTED), OrganizationTable(**scope))
 
 
+def test_a_listing_that_breaks_off_ends_the_run_and_keeps_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulated = benchmark_organization(3, 1, NOW)
+    first = [{"Id": a.account_id, "Name": a.name, "State": "ACTIVE"} for a in simulated.accounts]
+
+    def answer(operation: str, parameters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if operation == "DescribeOrganization":
+            return 200, {"Organization": {"Id": "o-benchmark01", "MasterAccountId": first[0]["Id"]}}
+        if operation != "ListAccounts":
+            return 400, {"__type": "AccessDeniedException"}
+        if "NextToken" not in parameters:
+            return 200, {"Accounts": first, "NextToken": "2"}
+        deadline = time.monotonic() + 30
+        while simulator.counts["iam", "GetCredentialReport"] < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        return 400, {"__type": "InvalidInputException", "Message": "You provided an invalid next token."}
+
+    simulator = Simulator(simulated)
+    with organizations(answer) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_ORGANIZATIONS", endpoint)
+        with pytest.raises(OrganizationError, match="could not be listed") as caught:
+            scanner_in(tmp_path, monkeypatch)(simulator)
+
+    assert "scan --resume latest" in caught.value.advice
+    (folder,) = tmp_path.glob("2*")
+    outcomes = [entry.outcome for entry in RunFolder(folder).read_ledger().values()]
+    assert outcomes == [Outcome.SCANNED] * 3
+    assert not RunFolder(folder).read_run().is_complete
+    assert not list(folder.glob("reports/*"))
+
+
 Answer = Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]]]
 
 
@@ -193,7 +235,9 @@ def test_empty_pages_do_not_end_a_listing(ask: Any) -> None:
         "2": {"Accounts": [], "NextToken": "3"},
         "3": {"Accounts": [raw("444455556666")]},
     }
-    listed = ask(lambda _, p: (200, pages[p.get("NextToken")]), lambda aws: Listing(aws, CallRecord()).complete())
+    listed = ask(
+        lambda _, p: (200, pages[p.get("NextToken")]), lambda aws: Listing(aws, CallRecord(), unheard).complete()
+    )
     assert list(listed) == ["111122223333", "444455556666"]
 
 
@@ -201,7 +245,7 @@ def test_a_token_that_comes_twice_is_refused(ask: Any) -> None:
     with pytest.raises(OrganizationError, match="same NextToken twice"):
         ask(
             lambda *_: (200, {"Accounts": [raw("111122223333")], "NextToken": "again"}),
-            lambda aws: Listing(aws, CallRecord()).complete(),
+            lambda aws: Listing(aws, CallRecord(), unheard).complete(),
         )
 
 
@@ -216,7 +260,7 @@ def test_a_token_that_comes_twice_is_refused(ask: Any) -> None:
 )
 def test_state_before_status(ask: Any, sent: dict[str, str], state: str) -> None:
     page = {"Accounts": [raw("111122223333", **sent)]}
-    listed = ask(lambda *_: (200, page), lambda aws: Listing(aws, CallRecord()).complete())
+    listed = ask(lambda *_: (200, page), lambda aws: Listing(aws, CallRecord(), unheard).complete())
     assert listed["111122223333"].state == state
 
 
@@ -252,14 +296,17 @@ def test_a_slash_in_the_name_of_an_ou_does_not_look_like_a_level(ask: Any) -> No
 
 def test_an_account_that_comes_twice_counts_as_active_if_one_of_them_is(ask: Any) -> None:
     page = {"Accounts": [raw("111122223333"), raw("111122223333", State="SUSPENDED")]}
-    listed = ask(lambda *_: (200, page), lambda aws: Listing(aws, CallRecord()).complete())
+    listed = ask(lambda *_: (200, page), lambda aws: Listing(aws, CallRecord(), unheard).complete())
     assert listed["111122223333"].state == "ACTIVE"
 
 
 @pytest.mark.parametrize("account_id", ["../../etc", "1111222233334", "１１１１２２２２３３３３", ""])
 def test_an_account_id_that_is_none_is_refused(ask: Any, account_id: str) -> None:
     with pytest.raises(OrganizationError, match="not 12 digits"):
-        ask(lambda *_: (200, {"Accounts": [raw(account_id)]}), lambda aws: Listing(aws, CallRecord()).complete())
+        ask(
+            lambda *_: (200, {"Accounts": [raw(account_id)]}),
+            lambda aws: Listing(aws, CallRecord(), unheard).complete(),
+        )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from scanner.aws import CALLER_ACTIONS, MEMBER_ACTIONS
+from scanner.actions import CALLER_ACTIONS, MEMBER_ACTIONS
 from scanner.config import RatesTable
 from scanner.rates import WINDOW, Rate, rates_of_actions
 

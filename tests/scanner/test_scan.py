@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from scanner.aws import CALLER_ACTIONS, MEMBER_ACTIONS
+from scanner.actions import CALLER_ACTIONS, MEMBER_ACTIONS
 from scanner.credential_report import FIRST_WAIT_SECONDS
 from scanner.models import Outcome
 from scanner.simulator import (
