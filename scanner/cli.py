@@ -37,6 +37,7 @@ EXIT_OK = 0
 EXIT_FINDINGS = 3
 EXIT_INCOMPLETE = 4
 EXIT_INTERRUPTED = 130
+STOPPED_AT_ONCE = "stopped at once; no reports were written"
 
 app = typer.Typer(
     name="credaudit",
@@ -252,7 +253,7 @@ def _scan_and_report(
             folder, assessment = runner.run(
                 scan(settings, started=started, as_of=as_of, watcher=terminal, resume=resume)
             )
-        with _signals_held() as signals:
+        with _signals_held(terminal) as signals:
             _write_reports(folder, assessment, settings, terminal)
     code = EXIT_INTERRUPTED if signals else _exit_code(assessment, fail_on)
     terminal.summarize(assessment, all_is_well=code == EXIT_OK)
@@ -261,25 +262,25 @@ def _scan_and_report(
 
 
 @contextmanager
-def _signals_held() -> Iterator[list[int]]:
+def _signals_held(terminal: Terminal) -> Iterator[list[int]]:
     """The first SIGINT or SIGTERM of the block waits for its end, and is in the list; the second acts at once."""
     held: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def release() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
     def hold(number: int, _frame: object) -> None:
+        if held:
+            # Not by an exception: the libraries that write the reports would say a lot about it.
+            terminal.leave(STOPPED_AT_ONCE)
+            os._exit(EXIT_INTERRUPTED)
         held.append(number)
-        release()
 
     for number in before:
         signal.signal(number, hold)
     try:
         yield held
     finally:
-        release()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _allow_open_files() -> None:
@@ -332,5 +333,5 @@ def _errors_as_exit_codes(terminal: Terminal) -> Iterator[None]:
         terminal.fail(str(error), error.advice)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        terminal.fail("stopped at once; no reports were written", "")
+        terminal.fail(STOPPED_AT_ONCE, "")
         raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -197,6 +197,13 @@ class Terminal:
 
     # When it ends
 
+    def leave(self, message: str) -> None:
+        """The last word of a process that ends without unwinding: the terminal is left as it was found."""
+        if self._progress:
+            self._progress.stop()
+        self.fail(message, "")
+        sys.stderr.flush()
+
     def fail(self, message: str, advice: str) -> None:
         """An error as its reader needs it: what, and what to do. No traceback."""
         if self._as_json:

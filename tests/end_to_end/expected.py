@@ -145,11 +145,12 @@ class Scan:
         }
         if account.outcome != "scanned":
             names = ("report_generated", "report_sha256", "users", "credentials", "failing", "unknown")
-            return about | dict.fromkeys(names) | {"attempts": 0 if account.is_closed else 1}
+            return about | dict.fromkeys((*names, "source_run")) | {"attempts": 0 if account.is_closed else 1}
         content, generated = self.served(account)
         return about | {
             "report_generated": generated,
             "report_sha256": hashlib.sha256(content).hexdigest(),
+            "source_run": self.folder.name,
             "users": len(account.users),
             "credentials": sum(1 + len(user.keys) for user in account.users),
             "failing": self.count(FAIL, account),

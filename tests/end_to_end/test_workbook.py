@@ -143,6 +143,7 @@ def test_accounts_sheet_has_every_account(scan):
         "reason": "Reason",
         "report_generated": "Report generated (UTC)",
         "report_sha256": "SHA-256 of the report",
+        "source_run": "Report collected by run",
         "users": "Users",
         "credentials": "Credentials",
         "failing": "Failing",
