@@ -111,9 +111,13 @@ def test_credentials_that_were_renewed_meanwhile_are_found_and_nothing_is_lost(
     assert len(set(identified)) >= 2, "the new credentials were not asked who they are"
 
 
+@pytest.mark.parametrize(
+    "slow", ["list_accounts = 1\n", "list_accounts = 100\nsts = 15\n"], ids=["listing", "entering"]
+)
 def test_without_newer_ones_the_run_is_incomplete_and_is_resumed_after_a_sign_in(
-    run: Run, simulator: Simulator, tmp_path: Path
+    run: Run, simulator: Simulator, tmp_path: Path, slow: str
 ) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG.replace("list_accounts = 1\n", slow))
     code, err, found = run()
 
     assert code == 4

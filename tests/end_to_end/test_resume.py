@@ -249,8 +249,10 @@ def test_evidence_that_was_damaged_or_is_too_old_is_fetched_anew(
 ) -> None:
     first = interrupted(place, 12)
     scanned = [entry["account_id"] for entry in ledger(first) if entry["outcome"] == "scanned"]
-    damaged, lost, old, kept = scanned[:4]
+    damaged, changed, lost, old, kept = scanned[:5]
     (first / "evidence" / f"{damaged}.csv").write_bytes(b"user,arn\n")
+    report = first / "evidence" / f"{changed}.csv"
+    report.write_bytes(report.read_bytes().replace(b"N/A", b"n/a", 1))  # a whole report still
     (first / "evidence" / f"{lost}.csv").unlink()
     lines = [
         line.replace('"report_generated":"20', '"report_generated":"19') if old in line else line
@@ -262,7 +264,7 @@ def test_evidence_that_was_damaged_or_is_too_old_is_fetched_anew(
     _, folder = place.scan("--resume", "latest")
 
     sources = {row["account_id"]: row["source_run"] for row in rows(folder, "accounts.csv")}
-    assert [sources[each] for each in (damaged, lost, old, kept)] == [folder.name] * 3 + [first.name]
+    assert [sources[each] for each in (damaged, changed, lost, old, kept)] == [folder.name] * 4 + [first.name]
     assert comparable(folder) == undisturbed
 
 

@@ -84,6 +84,11 @@ EVERYTHING = {**SLOW, "quotas": QUOTAS, "session_seconds": 1.0, "clock_skew_seco
 ROWS: dict[str, tuple[SimulatedOrganization, Faults, Outcome]] = {
     **{f"every first call: {kind}": (ORGANIZATION, always(kind), Outcome.SCANNED) for kind in FaultKind},
     **{f"every way at once, seed {seed}": (ORGANIZATION, often(seed), Outcome.SCANNED) for seed in range(3)},
+    "answers cut in the middle, the listing's too": (
+        ORGANIZATION,
+        Faults(fault_rate=0.3, seed=3, kinds=(FaultKind.CUT_DOCUMENT, FaultKind.TRUNCATED_BODY)),
+        Outcome.SCANNED,
+    ),
     "latency and reports that take their time": (ORGANIZATION, Faults(**SLOW), Outcome.SCANNED),
     "throttling of each API": (ORGANIZATION, Faults(quotas=QUOTAS), Outcome.SCANNED),
     "sessions that end early": (ORGANIZATION, Faults(session_seconds=0.4, report_delay_seconds=0.6), Outcome.SCANNED),

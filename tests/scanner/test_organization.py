@@ -21,9 +21,9 @@ from scanner.errors import OrganizationError
 from scanner.evidence import RunFolder
 from scanner.models import Account, Outcome
 from scanner.organization import Listing, Place, Tree, excluded_by, select, walk_tree
-from scanner.simulator import Simulator, benchmark_organization
+from scanner.simulator import SimulatedAccount, Simulator, benchmark_organization
 
-from .scanning import NOW, scanner_in
+from .scanning import NOW, outcomes, scanner_in
 
 PAYMENTS = Account(
     account_id="111122223333",
@@ -144,11 +144,45 @@ def test_a_scope_of_nothing_is_an_error(scope: dict[str, list[str]]) -> None:
         select(LISTED, Tree(dict.fromkeys(LISTED, ROOT), LISTED), OrganizationTable(**scope))
 
 
+def listed(account: SimulatedAccount, state: str = "ACTIVE") -> dict[str, Any]:
+    return {"Id": account.account_id, "Name": account.name, "State": state}
+
+
+def test_accounts_that_come_to_be_known_late_are_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulated = benchmark_organization(4, 1, NOW)
+    first, second, twice, in_the_tree = simulated.accounts
+
+    def answer(operation: str, parameters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        match operation:
+            case "DescribeOrganization":
+                return 200, {"Organization": {"Id": "o-benchmark01", "MasterAccountId": first.account_id}}
+            case "ListAccounts" if "NextToken" not in parameters:
+                page = [listed(first), listed(twice, "SUSPENDED"), listed(second)]
+                return 200, {"Accounts": page, "NextToken": "2"}
+            case "ListAccounts":
+                return 200, {"Accounts": [listed(twice)]}
+            case "ListRoots":
+                return 200, {"Roots": [{"Id": "r-ab12", "Name": "Root"}]}
+            case "ListAccountsForParent":
+                return 200, {"Accounts": [listed(account) for account in simulated.accounts]}
+            case _:
+                return 200, {"OrganizationalUnits": []}
+
+    with organizations(answer) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_ORGANIZATIONS", endpoint)
+        folder, assessment = scanner_in(tmp_path, monkeypatch)(Simulator(simulated))
+
+    assert outcomes(assessment) == {account.account_id: "scanned" for account in simulated.accounts}
+    lines = (folder.path / "ledger.jsonl").read_text().splitlines()
+    assert len(lines) == 4, "an outcome for each, and only one"
+    assert any(in_the_tree.account_id in note for note in assessment.run.notes)
+
+
 def test_a_listing_that_breaks_off_ends_the_run_and_keeps_what_was_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulated = benchmark_organization(3, 1, NOW)
-    first = [{"Id": a.account_id, "Name": a.name, "State": "ACTIVE"} for a in simulated.accounts]
+    first = [listed(account) for account in simulated.accounts]
 
     def answer(operation: str, parameters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if operation == "DescribeOrganization":
@@ -171,8 +205,7 @@ def test_a_listing_that_breaks_off_ends_the_run_and_keeps_what_was_read(
 
     assert "scan --resume latest" in caught.value.advice
     (folder,) = tmp_path.glob("2*")
-    outcomes = [entry.outcome for entry in RunFolder(folder).read_ledger().values()]
-    assert outcomes == [Outcome.SCANNED] * 3
+    assert [entry.outcome for entry in RunFolder(folder).read_ledger().values()] == [Outcome.SCANNED] * 3
     assert not RunFolder(folder).read_run().is_complete
     assert not list(folder.glob("reports/*"))
 
