@@ -268,6 +268,21 @@ def test_evidence_that_was_damaged_or_is_too_old_is_fetched_anew(
     assert comparable(folder) == undisturbed
 
 
+def test_what_earlier_runs_have_is_not_asked_for_again(
+    place: Place, simulator: Simulator, undisturbed: dict[str, Any]
+) -> None:
+    _, first = place.scan()
+    before = simulator.counts.copy()
+    wait_for_the_next_second([first])
+
+    _, second = place.scan("--resume", first.name)
+
+    assert comparable(second) == undisturbed
+    asked = simulator.counts - before
+    assert asked["iam", "GetCredentialReport"] == asked["iam", "ListAccessKeys"] == 0
+    assert asked["sts", "AssumeRole"] == 2, "the two accounts that deny"
+
+
 def test_what_cannot_be_resumed_is_said_before_aws_is_asked(place: Place, simulator: Simulator) -> None:
     before = sum(simulator.counts.values())
     process = place.start("--resume", "20200101T000000Z-o-exampleorg1")

@@ -188,6 +188,21 @@ def test_an_organization_that_the_caller_may_not_list_is_listed_through_the_hop_
     assert allowed == [action for action in CALLER_ACTIONS if action.startswith("organizations:")]
 
 
+def test_the_session_of_the_hop_role_is_replaced_when_it_ends(scanned: Any) -> None:
+    organization = small(160, caller_may_list=False)
+    reader = f"arn:aws:iam::{organization.management_account_id}:role/OrganizationReader"
+    simulator = Simulator(organization, Faults(session_seconds=1.0))
+
+    _, assessment = scanned(
+        simulator, organization={"role_arn": reader}, scan={"rates": FAST_LISTING | {"list_accounts": 3}}
+    )
+
+    assert set(outcomes(assessment).values()) == {"scanned"}
+    hops = [r for r in simulator.requests if r.parameters.get("RoleArn") == reader]
+    assert len(hops) >= 2
+    assert assessment.run.is_complete
+
+
 @pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
 def test_the_partition_of_the_roles_is_the_callers(scanned: Any, partition: str) -> None:
     simulator = Simulator(small(partition=partition))
