@@ -44,11 +44,11 @@ from scanner.models import Caller
 from scanner.rates import rates_of_actions
 from scanner.signing import CALLER_SESSION, RenewableCredentials, RoleSession, TaskCredentialProvider, signing
 
-TRIES = 8
+TRIES = 9
 """Of a request that fails."""
 THROTTLED_TRIES = 5
 """Times as many of one that AWS asks to come later: that is no failure, and an account's deadline bounds it too."""
-BACK_OFF_SECONDS = 0.4
+BACK_OFF_SECONDS = 0.2
 BACK_OFF_CAP_SECONDS = 20.0
 POOL_CONNECTIONS = 128
 DEFAULT_REGION = "us-east-1"
@@ -96,7 +96,7 @@ class Aws:
         self._slots = asyncio.Semaphore(config.scan.concurrency)
         self._stack = AsyncExitStack()
         self._clients: dict[str, Any] = {}
-        self._caller = self._lister = RenewableCredentials(self._load_callers_credentials)
+        self._caller = self._lister = RenewableCredentials(self._load_callers_credentials, self._check_caller)
         self._identity: Caller | None = None
 
     async def __aenter__(self) -> Self:
@@ -186,11 +186,15 @@ class Aws:
         """
         if action not in self._rates:
             raise ValueError(f"{action} is not a declared action of a scan")
-        signer = self._signer(action, session)
+        return await self._call(action, record, parameters or {}, self._signer(action, session), tries)
+
+    async def _call(
+        self, action: str, record: CallRecord, parameters: Mapping[str, Any], signer: Any, tries: int
+    ) -> dict[str, Any]:
         failures = throttles = 0
         while True:
             try:
-                return await self._send(action, record, parameters or {}, signer)
+                return await self._send(action, record, parameters, signer)
             except Throttled:
                 record.throttles += 1
                 throttles += 1
@@ -204,9 +208,9 @@ class Aws:
                 await _back_off(failures)
             except CredentialsRefused as error:
                 failures += 1
-                if isinstance(signer, RoleSession) or failures == tries:
+                if not isinstance(signer, RenewableCredentials) or failures == tries:
                     raise
-                await self._renew(signer, error, record)
+                await _renew(signer, error)
 
     def _signer(self, action: str, session: RoleSession | None) -> RoleSession | RenewableCredentials:
         if action.startswith("organizations:"):
@@ -217,7 +221,7 @@ class Aws:
         return self._caller if session is CALLER_SESSION else session
 
     async def _send(
-        self, action: str, record: CallRecord, parameters: Mapping[str, Any], signer: RoleSession | RenewableCredentials
+        self, action: str, record: CallRecord, parameters: Mapping[str, Any], signer: Any
     ) -> dict[str, Any]:
         service, operation = action.split(":")
         rate = self._rates[action]
@@ -246,18 +250,17 @@ class Aws:
             raise Unreachable(action, UNREADABLE, f"no {missing[0]} in it; a proxy may have answered instead of AWS")
         return answer
 
-    async def _renew(self, signer: RenewableCredentials, error: CredentialsRefused, record: CallRecord) -> None:
-        """Find newer credentials of the same principal; raise CallerExpired where there are none."""
+    async def _check_caller(self, found: Any) -> None:
+        """Raise CallerExpired where credentials that were found anew are not those of the principal that began."""
+        if self._identity is None:
+            return
+        action = "sts:GetCallerIdentity"
         try:
-            renewed = await signer.renew(signing.get())
-        except (CallerError, *CREDENTIAL_ERRORS):
-            renewed = False
-        if not renewed:
-            raise CallerExpired(error.action, error.code, error.message) from None
-        if signer is self._caller and self._identity is not None:
-            answer = await self._send("sts:GetCallerIdentity", record, {}, signer)
-            if principal_of(str(answer["Arn"])) != principal_of(self._identity.arn):
-                raise CallerExpired(error.action, error.code, f"the credentials found now are of {answer['Arn']}")
+            answer = await self._call(action, CallRecord(), {}, found, TRIES)
+        except CredentialsRefused as error:
+            raise CallerExpired(action, error.code, error.message) from None
+        if principal_of(str(answer["Arn"])) != principal_of(self._identity.arn):
+            raise CallerExpired(action, "AnotherPrincipal", f"the credentials found now are of {answer['Arn']}")
 
     async def identify_caller(self, record: CallRecord) -> Caller:
         """Who is calling, and in which partition; raises CallerError where AWS does not accept the credentials."""
@@ -298,6 +301,16 @@ class Aws:
             credentials["SessionToken"],
             credentials["Expiration"],
         )
+
+
+async def _renew(signer: RenewableCredentials, error: CredentialsRefused) -> None:
+    """Have the refused credentials replaced; raise CallerExpired where there are no newer ones."""
+    try:
+        renewed = await signer.renew(signing.get())
+    except (CallerError, *CREDENTIAL_ERRORS):
+        renewed = False
+    if not renewed:
+        raise CallerExpired(error.action, error.code, error.message) from None
 
 
 async def _back_off(times: int) -> None:

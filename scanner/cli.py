@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -37,7 +37,6 @@ EXIT_OK = 0
 EXIT_FINDINGS = 3
 EXIT_INCOMPLETE = 4
 EXIT_INTERRUPTED = 130
-STOPPED_AT_ONCE = "stopped at once; no reports were written"
 
 app = typer.Typer(
     name="credaudit",
@@ -95,13 +94,13 @@ def scan(
         typer.Option(help="Measure ages at this moment: a day, or a date and time with its zone.", show_default="now"),
     ] = None,
     resume: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="<run>|latest",
             help="Go on from an unfinished run: take the reports it has, if young enough, and read the other accounts.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     quiet: Quiet = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -121,7 +120,11 @@ def scan(
         path = config or (DEFAULT_CONFIG if os.path.lexists(DEFAULT_CONFIG) else None)
         settings = load_config(path, _flags(runs_dir, role_name))
         moment = started if as_of is None else _moment(as_of)
-        code = _scan_and_report(settings, started, moment, fail_on, terminal, resume=resume)
+        if resume == "":
+            raise ConfigError(
+                "--resume: names no run", "Give a run, or `latest`; leave --resume out to begin from nothing."
+            )
+        code = _scan_and_report(settings, started, moment, fail_on, terminal, resume=resume or "")
     raise typer.Exit(code)
 
 
@@ -244,17 +247,24 @@ def _scan_and_report(
     import uvloop
 
     from scanner.evidence import lock_runs
-    from scanner.scan import scan
+    from scanner.scan import judge, scan
 
     _allow_open_files()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with lock_runs(Path(settings.output.runs_dir)), terminal.live():
+    with lock_runs(Path(settings.output.runs_dir)), terminal.live(), ExitStack() as at_end:
+        signals: list[int] = []
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            folder, assessment = runner.run(
-                scan(settings, started=started, as_of=as_of, watcher=terminal, resume=resume)
+            work = scan(
+                settings,
+                started=started,
+                as_of=as_of,
+                watcher=terminal,
+                resume=resume,
+                on_collected=lambda: at_end.enter_context(_signals_held(terminal, signals)),
             )
-        with _signals_held(terminal) as signals:
-            _write_reports(folder, assessment, settings, terminal)
+            folder, run = runner.run(work)
+        assessment = judge(folder, run, terminal)
+        _write_reports(folder, assessment, settings, terminal)
     code = EXIT_INTERRUPTED if signals else _exit_code(assessment, fail_on)
     terminal.summarize(assessment, all_is_well=code == EXIT_OK)
     typer.echo(folder.path)
@@ -262,22 +272,21 @@ def _scan_and_report(
 
 
 @contextmanager
-def _signals_held(terminal: Terminal) -> Iterator[list[int]]:
-    """The first SIGINT or SIGTERM of the block waits for its end, and is in the list; the second acts at once."""
-    held: list[int] = []
+def _signals_held(terminal: Terminal, held: list[int]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM of the block waits for its end, and comes into the list; the second acts at once."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def hold(number: int, _frame: object) -> None:
         if held:
             # Not by an exception: the libraries that write the reports would say a lot about it.
-            terminal.leave(STOPPED_AT_ONCE)
+            terminal.leave("left at once, before all reports were written")
             os._exit(EXIT_INTERRUPTED)
         held.append(number)
 
     for number in before:
         signal.signal(number, hold)
     try:
-        yield held
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -333,5 +342,5 @@ def _errors_as_exit_codes(terminal: Terminal) -> Iterator[None]:
         terminal.fail(str(error), error.advice)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        terminal.fail(STOPPED_AT_ONCE, "")
+        terminal.fail("stopped at once; no reports were written", "")
         raise typer.Exit(EXIT_INTERRUPTED) from None

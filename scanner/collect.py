@@ -38,7 +38,7 @@ BATCH_ACCOUNTS = 200
 FETCHES = 3
 """Of a report that cannot be read, before it is taken for malformed."""
 
-CLOCK_TOLERANCE = timedelta(minutes=5)
+MOST_CLOCK_SKEW = timedelta(minutes=5)
 """AWS itself refuses requests whose clock is further off."""
 
 Item = TypeVar("Item")
@@ -106,7 +106,7 @@ class Collector:
     async def _collect_one(self, account: Account) -> None:
         started = datetime.now(UTC)
         member = Member(self._aws, self._access, account.account_id)
-        taken = self._earlier.report_of(account.account_id, self._oldest_report)
+        taken = self._earlier.report_of(account.account_id)
         if taken is not None:
             self.taken += 1
             self._folder.write_report(account.account_id, taken.content)
@@ -214,7 +214,7 @@ class _Unsound(Exception):
 
 
 def _count_users(report: CredentialReport, account_id: str) -> int:
-    if report.generated > datetime.now(UTC) + CLOCK_TOLERANCE:
+    if report.generated > datetime.now(UTC) + MOST_CLOCK_SKEW:
         raise MalformedReport("the report was generated in the future: its time or this machine's clock is wrong")
     return count_users(report.content, account_id)
 

@@ -164,12 +164,6 @@ def _check_together(config: Config, source: str) -> None:
     ):
         if both:
             raise ConfigError(f"{source}: [organization]: {kind} {min(both)} is both included and excluded")
-    timeout, session = config.scan.account_timeout_seconds, config.access.session_duration_seconds
-    if timeout > session:
-        raise ConfigError(
-            f"{source}: scan.account_timeout_seconds ({timeout}) is longer than "
-            f"access.session_duration_seconds ({session})"
-        )
 
 
 def _explain(detail: ErrorDetails) -> str:

@@ -6,7 +6,7 @@ CredauditError
 ├── OrganizationError        who is in the organization could not be established     exit 1
 ├── EvidenceError            the run folder cannot be written, or is in use          exit 1
 ├── MalformedReport          one account's report cannot be read; the run goes on   (recorded)
-└── AwsError                 AWS answered with an error; mapped in aws.py only
+└── AwsError                 AWS answered with an error; mapped in aws_errors.py only
     ├── AccessDenied         ├── Throttled            ├── NotFound      ├── Unreachable
     ├── ReportNotReady       ├── ReportMissing        └── NoOrganization
     └── CredentialsRefused

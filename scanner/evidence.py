@@ -148,29 +148,30 @@ class RunFolder:
         return [Account(**{**account, "ou_ids": tuple(account["ou_ids"])}) for account in raw["accounts"]]
 
     def read_ledger(self) -> dict[str, LedgerEntry]:
-        """The last line of each account. A line that a killed process left unfinished is no line."""
+        """The last line of each account. What is unfinished, or not as we write it, is no line."""
         entries: dict[str, LedgerEntry] = {}
         path = self.path / "ledger.jsonl"
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        text = _read(path).decode(errors="replace") if path.exists() else ""
+        for line in text.splitlines():
             try:
                 raw = json.loads(line)
-            except json.JSONDecodeError:
+                for key in ("report_generated", "started", "finished"):
+                    raw[key] = _moment(raw[key])
+                raw["outcome"] = Outcome(raw["outcome"])
+                raw["request_ids"] = tuple(raw["request_ids"])
+                entries[raw["account_id"]] = LedgerEntry(**raw)
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
-            for key in ("report_generated", "started", "finished"):
-                raw[key] = _moment(raw[key])
-            raw["outcome"] = Outcome(raw["outcome"])
-            raw["request_ids"] = tuple(raw["request_ids"])
-            entries[raw["account_id"]] = LedgerEntry(**raw)
         return entries
 
     def read_report(self, account_id: str) -> bytes:
         """The raw credential report of an account."""
-        return self._account_file(account_id, ".csv").read_bytes()
+        return _read(self._account_file(account_id, ".csv"))
 
     def read_keys(self, account_id: str) -> dict[str, Any]:
         """The key look-ups of an account; empty where there were none."""
         path = self._account_file(account_id, ".keys.json")
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        content: dict[str, Any] = json.loads(_read(path)) if path.exists() else {}
         return content
 
     def _account_file(self, account_id: str, suffix: str) -> Path:
@@ -236,6 +237,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EvidenceError(f"{path} cannot be read: {error.strerror or type(error).__name__}") from None
+
+
 def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -262,4 +270,7 @@ def _plain(value: object) -> str:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    moment = datetime.fromisoformat(text) if text else None
+    if moment and moment.tzinfo is None:
+        raise ValueError(f"{text} has no zone")
+    return moment

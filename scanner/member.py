@@ -12,7 +12,7 @@ from typing import Any
 from scanner.actions import SESSION_POLICY
 from scanner.aws import Aws, CallRecord
 from scanner.config import AccessTable
-from scanner.errors import AccessDenied, CallerExpired, CredentialsRefused
+from scanner.errors import AccessDenied, AwsError, CallerExpired, CredentialsRefused
 from scanner.models import Caller
 from scanner.signing import CALLER_SESSION, RoleSession
 
@@ -42,12 +42,9 @@ class Member:
         self.record = CallRecord()
         self._aws = aws
         self._access = access
+        self.is_entered = False
+        """Whether there were credentials to ask the account with."""
         self._session: RoleSession | None = None
-
-    @property
-    def is_entered(self) -> bool:
-        """Whether there are credentials to ask the account with."""
-        return self._session is not None
 
     @property
     def credentials(self) -> str:
@@ -59,6 +56,7 @@ class Member:
         for entry in range(1, ENTRIES + 1):
             if self._session is None or self._session.ends_soon:
                 self._session = await self._enter()
+                self.is_entered = True
             try:
                 return await self._aws.call(action, self.record, parameters, session=self._session)
             except CredentialsRefused as error:
@@ -82,10 +80,10 @@ class Member:
                 duration_seconds=settings.session_duration_seconds,
                 **optional,
             )
-        except AccessDenied as error:
-            if self.account_id != caller.account_id:
-                raise AccessDenied(error.action, error.code, self._without_external_id(error.message)) from None
-            return CALLER_SESSION
+        except AwsError as error:
+            if isinstance(error, AccessDenied) and self.account_id == caller.account_id:
+                return CALLER_SESSION
+            raise type(error)(error.action, error.code, self._without_external_id(error.message)) from None
 
     def _without_external_id(self, message: str) -> str:
         external_id = self._access.settings.external_id

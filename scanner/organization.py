@@ -72,11 +72,6 @@ class Population:
     notes: tuple[str, ...]
     """What a reader must know about how complete this is."""
 
-    @property
-    def has_places(self) -> bool:
-        """Whether the OU tree was read."""
-        return any(account.ou_ids for account in self.accounts)
-
 
 async def describe_organization(aws: Aws, record: CallRecord) -> Organization:
     """Which organization this is; raises OrganizationError where the caller is in none."""
@@ -97,15 +92,11 @@ async def describe_account(aws: Aws, record: CallRecord, account_id: str) -> Acc
     return _account((await aws.call("organizations:DescribeAccount", record, {"AccountId": account_id}))["Account"])
 
 
-def select(
-    listed: dict[str, Account], tree: Tree | None, scope: OrganizationTable, *, is_complete: bool = True
-) -> Population:
+def select(listed: dict[str, Account], tree: Tree, scope: OrganizationTable, *, is_complete: bool = True) -> Population:
     """The population with places and scope; raises OrganizationError for a scope that names what is not there.
 
-    `tree` may be None while it is still being walked, unless the scope names OUs. A listing that was stopped is not
-    `is_complete`: the tree may well have more accounts.
+    A listing that was stopped is not `is_complete`: the tree may well have more accounts.
     """
-    tree = tree or Tree({}, {})
     only_in_tree = sorted(tree.accounts.keys() - listed.keys())
     population = listed | {account_id: tree.accounts[account_id] for account_id in only_in_tree}
     accounts = []
@@ -153,7 +144,7 @@ class Listing:
         self.accounts: dict[str, Account] = {}
         """Every account by id, in all states."""
         self.is_complete = False
-        self._order: list[str] = []
+        self._order: list[str] = []  # a dict cannot be read on from a position
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._list(aws, record))
         self._task.add_done_callback(lambda _: self._news.set())
@@ -264,7 +255,7 @@ async def walk_tree(aws: Aws, record: CallRecord, *, required: bool, with_accoun
                 await _add_accounts(tree, aws, record, parent)
             async for page in _pages(aws, "organizations:ListOrganizationalUnitsForParent", record, ParentId=parent):
                 for ou in page["OrganizationalUnits"]:
-                    name = ou["Name"].replace("/", r"\/")
+                    name = ou["Name"].replace("\\", r"\\").replace("/", r"\/")
                     waiting.append((ou["Id"], Place(f"{place.ou_path}/{name}", (*place.ou_ids, ou["Id"]))))
     except CallerExpired:
         raise

@@ -6,10 +6,10 @@ import asyncio
 import gc
 import json
 import platform
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from scanner import __version__
 from scanner.actions import LISTING_POLICY, SESSION_POLICY
 from scanner.aws import Aws, CallRecord
 from scanner.checks import CATALOGUE
-from scanner.collect import Collector, Evidence, Scanned
+from scanner.collect import MOST_CLOCK_SKEW, Collector, Evidence, Scanned
 from scanner.config import Config
 from scanner.enumeration import Enumeration
 from scanner.errors import AwsError, OrganizationError
@@ -65,32 +65,41 @@ class Watcher(Protocol):
 
 
 async def scan(
-    config: Config, *, started: datetime, as_of: datetime, watcher: Watcher, resume: str = ""
-) -> tuple[RunFolder, Assessment]:
-    """Collect the evidence of one run and evaluate it; `resume` names a run to go on from, or is `latest`.
+    config: Config,
+    *,
+    started: datetime,
+    as_of: datetime,
+    watcher: Watcher,
+    resume: str = "",
+    on_collected: Callable[[], None] = lambda: None,
+) -> tuple[RunFolder, Run]:
+    """Collect the evidence of one run, for `judge`; `resume` names a run to go on from, or is `latest`.
 
-    SIGINT, SIGTERM, the run's deadline and the end of the caller's credentials end the collecting, not the run: what
-    there is is evaluated, and `run.stopped_by` says so. Raises CallerError, OrganizationError, ConfigError or
-    EvidenceError where there can be no run.
+    SIGINT, SIGTERM, the run's deadline and the end of the caller's credentials end the collecting, not the run:
+    `run.stopped_by` says so. From `on_collected` on, signals are the caller's again. Raises CallerError,
+    OrganizationError, ConfigError or EvidenceError where there can be no run.
     """
+    deadline = asyncio.get_running_loop().time() + config.scan.run_timeout_seconds
     record, runs_dir = CallRecord(), Path(config.output.runs_dir)
     check_resume(runs_dir, resume)
     async with Aws(config) as aws, AsyncExitStack() as at_end:
-        caller = await aws.identify_caller(record)
-        await _enter_listing_role(aws, config, record, started)
-        organization = await describe_organization(aws, record)
-        earlier = find_earlier(runs_dir, resume, organization.organization_id)
-        enumeration = Enumeration(aws, config.organization, record, watcher.lists)
-        at_end.push_async_callback(enumeration.stop)
-        accounts = enumeration.to_be_read()
-        first = await anext(accounts, None)
-        if first is None:
-            await enumeration.complete()  # raises, and says why there is nothing to read
+        async with _until_first_account(deadline):
+            caller = await aws.identify_caller(record)
+            await _enter_listing_role(aws, config, record, started)
+            organization = await describe_organization(aws, record)
+            enumeration = Enumeration(aws, config.organization, record, watcher.lists)
+            at_end.push_async_callback(enumeration.stop)
+            accounts = enumeration.to_be_read()
+            first = await anext(accounts, None)
+            if first is None:
+                await enumeration.complete()  # raises, and says why there is nothing to read
 
+        oldest = started - timedelta(hours=config.scan.report_max_age_hours)
+        newest = started + MOST_CLOCK_SKEW
+        earlier = find_earlier(runs_dir, resume, organization.organization_id, oldest=oldest, newest=newest)
         run = _new_run(config, aws, caller, organization, started, as_of, earlier)
         folder = RunFolder.create(runs_dir, run.run_id)
         folder.write_run(run)
-        watcher.begins(run)
         with folder.open_ledger() as ledger, _little_garbage_collection():
             collector = Collector(
                 aws,
@@ -100,8 +109,10 @@ async def scan(
                 lambda scanned: _users_to_look_up(folder, scanned, run),
                 watcher.had_outcome,
             )
+            watcher.begins(run)
             work = _collect(collector, _chained([first], accounts), enumeration, aws, record)
-            everybody, stopped = await _until_stopped(work, config, enumeration)
+            everybody, stopped = await _until_stopped(work, deadline, enumeration)
+            on_collected()
             collector.settle(everybody.accounts)
         folder.write_population(everybody.accounts, record.request_ids)
     notes = (_resumed(run, collector, earlier), *_other_moment(run), stopped.why if stopped else "", *everybody.notes)
@@ -111,18 +122,36 @@ async def scan(
         stopped_by=stopped.by if stopped else None,
         notes=tuple(note for note in (*notes, *_foreign_endpoints(run.endpoints)) if note),
     )
+    return folder, run
+
+
+def judge(folder: RunFolder, run: Run, watcher: Watcher) -> Assessment:
+    """What the evidence of a run says, by its limits and `as_of`."""
     watcher.enters("normalize")
     frame = read_frame(folder)
     watcher.enters("evaluate")
-    return folder, assess(folder, run, frame)
+    return assess(folder, run, frame)
+
+
+@asynccontextmanager
+async def _until_first_account(deadline: float) -> AsyncIterator[None]:
+    """The run's deadline, for as long as there is nothing to report."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            yield
+    except TimeoutError:
+        raise OrganizationError(
+            "the run's deadline passed before an account could be read",
+            "Raise [scan] run_timeout_seconds, or see why AWS or the network is slow.",
+        ) from None
 
 
 async def _until_stopped(
-    work: Coroutine[Any, Any, Population], config: Config, enumeration: Enumeration
+    work: Coroutine[Any, Any, Population], deadline: float, enumeration: Enumeration
 ) -> tuple[Population, Stopped | None]:
     """The population at the end of the work, or as it is known when something stops it, and what that was."""
     try:
-        return await until_stopped(work, config.scan.run_timeout_seconds), None
+        return await until_stopped(work, deadline), None
     except Stopped as stopped:
         return enumeration.so_far(), stopped
     except OrganizationError as error:
@@ -149,9 +178,13 @@ async def _without_suspended(collector: Collector, everybody: Population, aws: A
     """
     if len(collector.denied) > DENIED_ASKED_AGAIN:
         return everybody
-    asked = [describe_account(aws, record, account_id) for account_id in collector.denied]
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    states = {a.account_id: a.state for a in answers if isinstance(a, Account) and not a.is_active}
+    asked = list(collector.denied)
+    answers = await asyncio.gather(*(describe_account(aws, record, each) for each in asked), return_exceptions=True)
+    states = {
+        account_id: answer.state
+        for account_id, answer in zip(asked, answers, strict=True)
+        if isinstance(answer, Account) and answer.account_id == account_id and not answer.is_active
+    }
     accounts = tuple(
         replace(account, state=states.get(account.account_id, account.state)) for account in everybody.accounts
     )
@@ -255,9 +288,10 @@ def _resumed(run: Run, collector: Collector, earlier: Earlier) -> str:
     """What a reader must know of an earlier run's part in this one."""
     if not run.resumed_from:
         return earlier.note
+    note = f" {earlier.note}" if earlier.note else ""
     return (
         f"This run resumed {run.resumed_from}: {collector.taken:,} reports were collected by earlier runs, "
-        "and were not fetched again; the Accounts sheet says which."
+        f"and were not fetched again; the Accounts sheet says which.{note}"
     )
 
 

@@ -43,11 +43,15 @@ class RenewableCredentials:
     """Credentials that are loaded once, and again when AWS no longer takes them.
 
     `load` gives what has `get_frozen_credentials`: the caller's own, which the library refreshes by itself where it
-    can, or a RoleSession, which is replaced here before it ends.
+    can, or a RoleSession, which is replaced here before it ends. `check` raises where what was loaded anew must not be
+    used; nothing is signed with it before.
     """
 
-    def __init__(self, load: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(
+        self, load: Callable[[], Awaitable[Any]], check: Callable[[Any], Awaitable[None]] | None = None
+    ) -> None:
         self._load = load
+        self._check = check
         self._source: Any = None
         self._turn = asyncio.Lock()
 
@@ -62,9 +66,15 @@ class RenewableCredentials:
     async def renew(self, refused: ReadOnlyCredentials | None) -> bool:
         """Load others than those that AWS refused (None: that could not be had); False where there are no others."""
         async with self._turn:
-            if refused is None or await self._source.get_frozen_credentials() == refused:
-                self._source = await self._load()
-            return bool(await self._source.get_frozen_credentials() != refused)
+            if refused is not None and await self._source.get_frozen_credentials() != refused:
+                return True
+            found = await self._load()
+            if await found.get_frozen_credentials() == refused:
+                return False
+            if self._check is not None:
+                await self._check(found)
+            self._source = found
+            return True
 
 
 signing: ContextVar[ReadOnlyCredentials | None] = ContextVar("signing", default=None)

@@ -23,8 +23,10 @@ class Stopped(Exception):
         """For a reader of the reports."""
 
 
-async def until_stopped(work: Coroutine[Any, Any, Result], seconds: float) -> Result:
-    """Run `work`; cancel it and raise Stopped at SIGINT or SIGTERM, after `seconds`, or without credentials.
+async def until_stopped(work: Coroutine[Any, Any, Result], deadline: float) -> Result:
+    """Run `work`; cancel it and raise Stopped at SIGINT or SIGTERM, at the deadline, or without credentials.
+
+    `deadline` is by the loop's clock.
 
     A second signal has its usual effect at once.
     """
@@ -49,8 +51,8 @@ async def until_stopped(work: Coroutine[Any, Any, Result], seconds: float) -> Re
         loop.add_signal_handler(
             number, stop, Stopped(Stop.SIGNAL, f"the run was stopped by {signal.Signals(number).name}")
         )
-    why = f"the run's deadline passed: [scan] run_timeout_seconds is {seconds:g}"
-    deadline = loop.call_later(seconds, stop, Stopped(Stop.DEADLINE, why))
+    why = "the run's deadline passed ([scan] run_timeout_seconds)"
+    timer = loop.call_at(deadline, stop, Stopped(Stop.DEADLINE, why))
     try:
         return await task
     except asyncio.CancelledError:
@@ -58,7 +60,7 @@ async def until_stopped(work: Coroutine[Any, Any, Result], seconds: float) -> Re
             raise stopped from None
         raise
     except CallerExpired as error:
-        raise Stopped(Stop.CREDENTIALS, f"the caller's credentials ended: {error}") from None
+        raise stopped or Stopped(Stop.CREDENTIALS, f"the caller's credentials ended: {error}") from None
     finally:
-        deadline.cancel()
+        timer.cancel()
         release()

@@ -305,11 +305,42 @@ def test_the_deadline_of_the_run_ends_it_incomplete(start: Any, tmp_path: Path) 
     with serving(replace(simulated, accounts=(*simulated.accounts[:3], stuck, *simulated.accounts[4:]))) as endpoint:
         code, out, err = finish(start(endpoint, "--config", "short.toml"))
         assert code == 4
-        assert "the run's deadline passed: [scan] run_timeout_seconds is 5" in err
+        assert "the run's deadline passed ([scan] run_timeout_seconds)" in err
         assert "scan --resume latest" in err
         run = json.loads((tmp_path / out.strip() / "run.json").read_text())
         assert run["stopped_by"] == "deadline"
         assert (run["counts"]["scanned"], run["counts"]["interrupted"]) == (5, 1)
+
+
+def test_the_deadline_of_the_run_holds_while_nothing_is_known_yet(start: Any, tmp_path: Path) -> None:
+    # The scope asks for the whole listing, one page a second, before the first account is read.
+    scope = '[organization]\ninclude_accounts = ["100000000001"]\n'
+    (tmp_path / "short.toml").write_text(f"[scan]\nrun_timeout_seconds = 2\n[scan.rates]\nlist_accounts = 1\n{scope}")
+    with serving(organization(300)) as endpoint:
+        code, out, err = finish(start(endpoint, "--config", "short.toml"))
+    assert (code, out) == (1, "")
+    assert "the run's deadline passed before an account could be read" in err
+
+
+@pytest.mark.parametrize("phase", ["read_frame", "assess"])
+def test_a_signal_while_the_evidence_is_judged_loses_no_report(start: Any, tmp_path: Path, phase: str) -> None:
+    # The phase is short; the command is made to dwell in it.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, time, scanner.scan as s\n"
+        f"real = s.{phase}\n"
+        "def dwell(*a):\n    open('dwells', 'w').close(); time.sleep(2); return real(*a)\n"
+        f"s.{phase} = dwell\n"
+    )
+    with serving(organization(3)) as endpoint:
+        process = start(
+            endpoint, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path[:1]]), COVERAGE_PROCESS_CONFIG=""
+        )
+        wait_for(lambda: (tmp_path / "dwells").exists())
+        process.send_signal(signal.SIGINT)
+        code, out, err = finish(process)
+    assert code == 130
+    assert "COMPLETE: 3 accounts in scope, all assessed" in err
+    assert (tmp_path / out.strip() / "reports" / "workbook.xlsx").exists()
 
 
 def test_a_second_signal_leaves_at_once(start: Any, tmp_path: Path) -> None:
@@ -323,7 +354,7 @@ def test_a_second_signal_leaves_at_once(start: Any, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         code, out, err = finish(process)
     assert (code, out) == (130, "")
-    assert "stopped at once" in err
+    assert "left at once, before all reports were written" in err
     assert not list(tmp_path.glob("runs/*/manifest.json"))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
-from scanner.simulator import BASE_CREDENTIALS, Faults, Simulator, benchmark_organization, run_in_thread
+from scanner.simulator import BASE_CREDENTIALS, FaultKind, Faults, Simulator, benchmark_organization, run_in_thread
 
 COMMAND = str(Path(sys.executable).with_name("credaudit"))
 ACCOUNTS = 180
@@ -29,7 +29,9 @@ Run = Callable[..., tuple[int, str, dict[str, Any]]]
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
     organization = benchmark_organization(ACCOUNTS, 2, datetime.now(UTC), failing_share=0.5)
-    simulator = Simulator(organization, Faults(session_seconds=SESSION_SECONDS, report_delay_seconds=0.5))
+    # Some answers fail, those of the check of new credentials among them.
+    faults = {"fault_rate": 0.1, "seed": 5, "kinds": (FaultKind.UNAVAILABLE, FaultKind.THROTTLING)}
+    simulator = Simulator(organization, Faults(session_seconds=SESSION_SECONDS, report_delay_seconds=0.5, **faults))
     with run_in_thread(simulator):
         yield simulator
 

@@ -13,7 +13,7 @@ import pytest
 from scanner.config import load_config
 from scanner.evidence import RunFolder
 from scanner.models import Assessment, LedgerEntry, Run
-from scanner.scan import scan
+from scanner.scan import judge, scan
 from scanner.simulator import BASE_CREDENTIALS, Simulator, run_in_thread
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -56,7 +56,8 @@ def scanner_in(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Scan:
         config = load_config(None, {"output": {"runs_dir": str(runs_dir)}, "scan": scan_table, **tables})
         with run_in_thread(simulator) as endpoint:
             monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-            return asyncio.run(scan(config, started=NOW, as_of=NOW, watcher=Silent()))
+            folder, run = asyncio.run(scan(config, started=NOW, as_of=NOW, watcher=Silent()))
+            return folder, judge(folder, run, Silent())
 
     return run
 

@@ -374,11 +374,6 @@ def test_a_file_that_is_not_utf8(config_file: Path) -> None:
         load_config(config_file)
 
 
-def test_a_deadline_longer_than_the_session_is_refused(config_file: Path) -> None:
-    message = refusal(config_file, "[access]\nsession_duration_seconds = 900\n[scan]\naccount_timeout_seconds = 1000")
-    assert "scan.account_timeout_seconds (1000) is longer than access.session_duration_seconds (900)" in message
-
-
 def test_an_ou_with_a_slash_in_its_name_can_be_named(config_file: Path) -> None:
     config = load(config_file, "[organization]\ninclude_ous = ['Root/A\\/B']")
     assert config.organization.include_ous == ["Root/A\\/B"]

@@ -122,7 +122,7 @@ def test_an_account_that_the_tree_does_not_show_is_noted() -> None:
 def test_a_tree_that_could_not_be_read_is_noted() -> None:
     population = select(LISTED, Tree({}, {}, "access denied"), OrganizationTable())
     assert population.notes == ("The OU tree could not be read, so OU paths are missing: access denied",)
-    assert not population.has_places
+    assert all(account.ou_path == "" for account in population.accounts)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_including_what_is_not_there_is_an_error(scope: dict[str, list[str]]) ->
 
 
 def test_excluding_what_is_not_there_is_noted() -> None:
-    population = select(LISTED, None, OrganizationTable(exclude_accounts=["999999999999"]))
+    population = select(LISTED, Tree({}, {}), OrganizationTable(exclude_accounts=["999999999999"]))
     assert population.notes == ("[organization] exclude_accounts: 999999999999 matches no account",)
 
 
@@ -325,6 +325,22 @@ def test_a_slash_in_the_name_of_an_ou_does_not_look_like_a_level(ask: Any) -> No
         lambda aws: walk_tree(aws, CallRecord(), required=False),
     )
     assert tree.places["111122223333"] == Place(r"Root/A\/B", ("r-ab12", "ou-1"))
+
+
+def test_no_two_ous_have_the_same_path(ask: Any) -> None:
+    children = {"r-ab12": [("ou-1", "a/b"), ("ou-2", "a\\")], "ou-2": [("ou-3", "b")]}
+
+    def answer(operation: str, parameters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if operation == "ListRoots":
+            return 200, {"Roots": [{"Id": "r-ab12", "Name": "Root"}]}
+        if operation == "ListAccountsForParent":
+            return 200, {"Accounts": []}
+        ous = [{"Id": i, "Name": name} for i, name in children.get(parameters["ParentId"], [])]
+        return 200, {"OrganizationalUnits": ous}
+
+    tree = ask(answer, lambda aws: walk_tree(aws, CallRecord(), required=False))
+    paths = {ou: place.ou_path for ou, place in tree.units.items()}
+    assert paths == {"r-ab12": "Root", "ou-1": r"Root/a\/b", "ou-2": "Root/a\\\\", "ou-3": "Root/a\\\\/b"}
 
 
 def test_an_account_that_comes_twice_counts_as_active_if_one_of_them_is(ask: Any) -> None:

@@ -9,13 +9,14 @@ import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scanner.actions import CALLER_ACTIONS, MEMBER_ACTIONS
 from scanner.credential_report import FIRST_WAIT_SECONDS
-from scanner.models import Outcome
+from scanner.models import Account, Outcome
 from scanner.simulator import (
     Behaviour,
     FaultKind,
@@ -27,7 +28,7 @@ from scanner.simulator import (
     demo_organization,
 )
 
-from .scanning import FAST_LISTING, NOW, outcomes
+from .scanning import FAST_LISTING, NOW, outcomes, scanner_in
 
 
 def small(count: int = 4, **changes: Any) -> SimulatedOrganization:
@@ -351,6 +352,18 @@ def test_a_scope_of_ous_waits_for_the_tree_and_asks_nothing_of_the_others(scanne
     entered = {r.parameters["RoleArn"].split(":")[4] for r in simulator.requests if r.action == "AssumeRole"}
     assert entered == inside
     assert (assessment.run.counts or {})["excluded"] > 0
+
+
+def test_an_answer_about_another_account_than_was_asked_hides_no_gap(tmp_path: Path, monkeypatch: Any) -> None:
+    organization = with_account(small(), 2, behaviour=Behaviour.ASSUME_DENIED)
+
+    async def of_another(aws: Any, record: Any, account_id: str) -> Account:
+        return Account(account_id=organization.accounts[0].account_id, name="", email="", state="SUSPENDED")
+
+    monkeypatch.setattr("scanner.scan.describe_account", of_another)
+    _, assessment = scanner_in(tmp_path, monkeypatch)(Simulator(organization))
+
+    assert list(outcomes(assessment).values()) == ["scanned", "scanned", "access_denied", "scanned"]
 
 
 def test_accounts_that_are_not_read_are_asked_nothing_and_stand_in_the_ledger(scanned: Any) -> None:
