@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from scanner import __version__
-from scanner.errors import ConfigError, CredauditError
+from scanner.errors import ConfigError, CredauditError, EvidenceError
 from scanner.models import Severity, Stop, Verdict
 
 if TYPE_CHECKING:
@@ -263,8 +263,12 @@ def _scan_and_report(
                 on_collected=lambda: at_end.enter_context(_signals_held(terminal, signals)),
             )
             folder, run = runner.run(work)
-        assessment = judge(folder, run, terminal)
-        _write_reports(folder, assessment, settings, terminal)
+        try:
+            assessment = judge(folder, run, terminal)
+            _write_reports(folder, assessment, settings, terminal)
+        except EvidenceError as error:
+            advice = f"{error.advice} What was collected is kept: `credaudit scan --resume latest` goes on from it."
+            raise EvidenceError(str(error), advice.strip()) from None
     code = EXIT_INTERRUPTED if signals else _exit_code(assessment, fail_on)
     terminal.summarize(assessment, all_is_well=code == EXIT_OK)
     typer.echo(folder.path)
@@ -340,6 +344,7 @@ def _errors_as_exit_codes(terminal: Terminal) -> Iterator[None]:
         yield
     except CredauditError as error:
         terminal.fail(str(error), error.advice)
+        sys.unraisablehook = lambda _: None  # openpyxl's half-written sheets would have their say at the end
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         terminal.fail("stopped at once; no reports were written", "")

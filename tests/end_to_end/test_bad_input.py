@@ -248,6 +248,25 @@ def test_a_disk_that_is_full_in_mid_run(start: Any, tmp_path: Path) -> None:
     assert "cannot be written: File too large" in err
 
 
+@pytest.mark.parametrize("size", [6_000, 20_000])
+def test_a_disk_that_is_full_when_the_reports_are_written_keeps_what_was_collected(
+    start: Any, tmp_path: Path, size: int
+) -> None:
+    def no_large_file() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    with serving(organization(3)) as endpoint:
+        code, out, err = finish(start(endpoint, limits=no_large_file, COVERAGE_PROCESS_CONFIG=""))
+        assert (code, out) == (1, "")
+        assert "workbook.xlsx cannot be written" in err
+        assert "scan --resume latest" in err
+        time.sleep(1)
+        code, out, _ = finish(start(endpoint, "--resume", "latest"))
+    assert code == 0
+    assert json.loads((tmp_path / out.strip() / "run.json").read_text())["resumed_from"]
+
+
 def test_a_second_run_in_the_same_folder(start: Any, tmp_path: Path) -> None:
     with serving(organization(), Faults(report_delay_seconds=3)) as endpoint:
         first = start(endpoint)
