@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ def earlier(tmp_path: Path, scanned_once: tuple[RunFolder, Assessment]) -> Calla
 
     def find(wanted: str = "", oldest: datetime = OLDEST) -> Earlier:
         name = wanted or scanned_once[0].path.name
-        return find_earlier(tmp_path, name, ORGANIZATION, oldest=oldest, newest=NOW + timedelta(minutes=5))
+        return find_earlier(
+            tmp_path, name, ORGANIZATION, oldest=oldest, newest=datetime.now(UTC) + timedelta(minutes=5)
+        )
 
     return find
 
