@@ -54,6 +54,8 @@ class Evidence:
     folder: RunFolder
     ledger: Ledger
     earlier: Earlier
+    oldest_report: datetime
+    """A report that was generated before is not accepted."""
 
 
 class Collector:
@@ -72,9 +74,9 @@ class Collector:
         self._aws = aws
         self._access = access
         self._folder, self._ledger, self._earlier = evidence.folder, evidence.ledger, evidence.earlier
+        self._oldest_report = evidence.oldest_report
         self._seconds = settings.account_timeout_seconds
         self._on_outcome = on_outcome
-        self._oldest_report = access.started - timedelta(hours=settings.report_max_age_hours)
         self._pacing = ReportPacing()
         self._lookups = Batch(users_to_look_up, seconds=BATCH_SECONDS, most=BATCH_ACCOUNTS)
         self.recorded: set[str] = set()

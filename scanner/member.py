@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from scanner.actions import SESSION_POLICY
@@ -29,8 +28,6 @@ class Access:
 
     caller: Caller
     session_name: str
-    started: datetime
-    """UTC start of the run: freshness is counted back from here."""
     settings: AccessTable
 
 

@@ -46,7 +46,7 @@ class Earlier:
     reports: Mapping[str, Sequence[tuple[RunFolder, LedgerEntry]]] = field(default_factory=dict)
     """Account id → where it was read, the latest first."""
     note: str = ""
-    """What a reader must know where there is nothing to go on from, though somebody asked for it."""
+    """What a reader must know of runs that could not be gone on from, though somebody asked for it."""
 
     def report_of(self, account_id: str) -> TakenReport | None:
         """The account's report, where one is whole."""

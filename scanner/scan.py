@@ -103,8 +103,8 @@ async def scan(
         with folder.open_ledger() as ledger, _little_garbage_collection():
             collector = Collector(
                 aws,
-                Access(caller, run.session_name, started, config.access),
-                Evidence(folder, ledger, earlier),
+                Access(caller, run.session_name, config.access),
+                Evidence(folder, ledger, earlier, oldest),
                 config.scan,
                 lambda scanned: _users_to_look_up(folder, scanned, run),
                 watcher.had_outcome,

@@ -26,9 +26,7 @@ class Stopped(Exception):
 async def until_stopped(work: Coroutine[Any, Any, Result], deadline: float) -> Result:
     """Run `work`; cancel it and raise Stopped at SIGINT or SIGTERM, at the deadline, or without credentials.
 
-    `deadline` is by the loop's clock.
-
-    A second signal has its usual effect at once.
+    `deadline` is by the loop's clock. A second signal has its usual effect at once.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
