@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from scanner.errors import ConfigError
-from scanner.models import Limits
+from scanner.models import Severity
 
 ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]{1,512}"
 
@@ -35,8 +35,12 @@ OuReference = Annotated[
         "must be an OU id such as ou-ab12-cdef3456, or a path such as Root/Prod, without a slash at its end",
     ),
 ]
+Format = Literal["xlsx", "csv", "html", "json", "ocsf", "parquet"]
 Location = tuple[int | str, ...]
 Rate = Annotated[int, Field(ge=1, le=10_000)]
+Days = Annotated[int, Field(ge=0, le=3650)]
+CheckId = Annotated[str, _matches(r"[a-z]+(-[a-z]+)*", "must be a check, such as access-key-not-rotated")]
+SeverityName = Annotated[Severity, Field(strict=False)]
 
 
 class _Table(BaseModel):
@@ -99,16 +103,53 @@ class ScanTable(_Table):
 
 
 class LimitsTable(_Table):
-    """[limits]: the thresholds that the checks decide by."""
+    """[limits]: the thresholds that the checks decide by. A name is that of models.Limits, and its unit."""
 
-    access_key_max_age_days: int = Field(default=90, ge=0, le=3650)
+    access_key_max_age_days: Days = 90
+    credential_max_unused_days: Days = 45
+    root_unused_days: Days = 90
+    access_key_setup_window_seconds: int = Field(default=60, ge=0, le=86_400)
+    password_max_age_days: Days = 90
+    inactive_access_key_max_age_days: Days = 30
+
+    def durations(self) -> dict[str, timedelta]:
+        """Limit → its duration, for those that the file sets; `Limits` knows the others."""
+        durations = {}
+        for name in self.model_fields_set:
+            limit, _, unit = name.rpartition("_")
+            durations[limit] = timedelta(**{unit: getattr(self, name)})
+        return durations
+
+
+class ChecksTable(_Table):
+    """[checks]: which checks are asked, and how much each matters."""
+
+    only: list[CheckId] = []
+    skip: list[CheckId] = []
+    severity: dict[CheckId, SeverityName] = {}
+
+
+class OverrideTable(_Table):
+    """[[override]]: what differs for the accounts below an OU."""
+
+    ou: OuReference
+    limits: LimitsTable = LimitsTable()
+    severity: dict[CheckId, SeverityName] = {}
+
+
+class ExemptionsTable(_Table):
+    """[exemptions]: the file of accepted findings, and how far ahead one may end."""
+
+    file: Annotated[str, _matches(r"[^\0]*", "must be the path of a file")] = ""
+    max_days: int = Field(default=365, ge=1, le=3650)
 
 
 class OutputTable(_Table):
     """[output]: where runs go, and in which formats."""
 
     runs_dir: Annotated[str, _matches(r"[^\0]+", "must be the path of a folder")] = "runs"
-    formats: Annotated[list[Literal["xlsx", "csv"]], Field(min_length=1)] = ["xlsx", "csv"]
+    formats: Annotated[list[Format], Field(min_length=1)] = ["xlsx", "csv", "html", "json", "ocsf"]
+    next_audit_days: Days = 90
 
 
 class Config(_Table):
@@ -118,11 +159,10 @@ class Config(_Table):
     access: AccessTable = AccessTable()
     scan: ScanTable = ScanTable()
     limits: LimitsTable = LimitsTable()
+    checks: ChecksTable = ChecksTable()
+    override: list[OverrideTable] = []
+    exemptions: ExemptionsTable = ExemptionsTable()
     output: OutputTable = OutputTable()
-
-    def check_limits(self) -> Limits:
-        """The [limits] table as durations."""
-        return Limits(access_key_max_age=timedelta(days=self.limits.access_key_max_age_days))
 
 
 def load_config(path: Path | None, flags: dict[str, dict[str, Any]] | None = None) -> Config:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,13 +11,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from scanner.checks import CATALOGUE, Check
+from scanner.checks import Check
+from scanner.checks.access_key_not_rotated import ACCESS_KEY_NOT_ROTATED
 from scanner.credentials import ACCESS_KEYS, plain_rows
 from scanner.dates import Moments
 from scanner.evidence import RunFolder
+from scanner.exemptions import apply_exemptions
 from scanner.key_ids import join_keys
-from scanner.models import Account, Assessment, CheckSummary, LedgerEntry, Limits, Outcome, Run, Severity, Verdict
+from scanner.models import (
+    DUE_SOON_COLUMNS,
+    Account,
+    Assessment,
+    CheckSummary,
+    LedgerEntry,
+    Limits,
+    Outcome,
+    Rules,
+    Run,
+    Severity,
+    Verdict,
+)
 from scanner.normalize import RawReport, normalize
+from scanner.rules import AccountRules, chosen_checks, rules_by_account
 
 FINDING_COLUMNS = (
     "account_id",
@@ -82,20 +97,33 @@ def read_frame(folder: RunFolder) -> pd.DataFrame:
 
 
 def assess(folder: RunFolder, run: Run, frame: pd.DataFrame) -> Assessment:
-    """Evidence → all that the reports are written from, by the run's limits and `as_of`; `frame` is its frame."""
+    """Evidence → all that the reports are written from, by the run's rules and `as_of`; `frame` is its frame."""
     population, ledger = _read_accounts(folder)
     # The answers have no name here: they are large, and of no use once they are joined.
     joined = join_keys(
         frame, {each.account_id: keys for each in population if (keys := folder.read_keys(each.account_id))}
     )
-    credentials, findings, checks = evaluate(joined, CATALOGUE, run.limits, run.as_of)
+    credentials, findings, checks = evaluate(joined, population, run.rules, run.as_of)
+    exempted = apply_exemptions(credentials, findings, checks, population, run.rules, run.as_of)
+    accounts = _accounts_frame(population, ledger, credentials, exempted.findings)
     return Assessment(
-        run=replace(run, counts=count_outcomes(population, ledger)),
-        accounts=_accounts_frame(population, ledger, credentials, findings),
-        credentials=credentials,
-        findings=findings,
-        checks=checks,
+        run=replace(run, counts=count_outcomes(population, ledger), totals=_totals(exempted.findings)),
+        accounts=accounts,
+        credentials=exempted.credentials,
+        findings=exempted.findings,
+        checks=exempted.checks,
+        exemptions=exempted.exemptions,
+        due_soon=due_soon(exempted.credentials, population, run.rules, run.as_of),
     )
+
+
+def _totals(findings: pd.DataFrame) -> dict[str, int]:
+    """Failing findings by severity, and those that are exempt or unknown."""
+    failing = findings.loc[findings["verdict"].eq(Verdict.FAIL), "severity"]
+    return {
+        **{str(severity): int(failing.eq(severity).sum()) for severity in reversed(Severity)},
+        **{str(each): int(findings["verdict"].eq(each).sum()) for each in (Verdict.EXEMPT, Verdict.UNKNOWN)},
+    }
 
 
 def _read_accounts(folder: RunFolder) -> tuple[list[Account], dict[str, LedgerEntry]]:
@@ -111,24 +139,66 @@ def _read_accounts(folder: RunFolder) -> tuple[list[Account], dict[str, LedgerEn
 
 
 def evaluate(
-    frame: pd.DataFrame, checks: Sequence[Check], limits: Limits, as_of: datetime
+    frame: pd.DataFrame, population: Iterable[Account], rules: Rules, as_of: datetime
 ) -> tuple[pd.DataFrame, pd.DataFrame, tuple[CheckSummary, ...]]:
     """The frame with ages, due dates and verdicts; the findings (FAIL and UNKNOWN); and each check's counts."""
     credentials = frame.assign(age_days=_whole_days(as_of - frame["last_rotated"]))
+    groups = _groups(frame, population, rules)
+    checks = chosen_checks(rules)
     due_on = np.full(len(frame), NEVER)
     failed = np.zeros(len(frame), dtype=np.int64)
     verdicts, findings, summaries = {}, [], []
     for number, check in enumerate(checks):
-        judged = _judge(check, frame, limits, as_of)
-        due = check.due(frame, limits).to_numpy(dtype=NEVER.dtype)
-        due = np.where(judged == NOT_APPLICABLE, NEVER, due)
+        judged, due = _judge_all(check, frame, groups, as_of)
         due_on = np.fmin(due_on, due)  # the earlier one; of a moment and NaT the moment
         failed |= (judged == FAIL).astype(np.int64) << number
         verdicts[f"verdict:{check.id}"] = _strings(WORDS[judged])
-        findings.append(_findings(credentials, check, judged, due, limits, as_of))
+        findings += [
+            _findings(credentials, check, judged, due, group, as_of) for group in groups if (judged >= FAIL).any()
+        ]
         summaries.append(_summary(check, judged))
     credentials = credentials.assign(due_on=_utc(due_on), failed_checks=_failed_checks(failed, checks), **verdicts)
-    return credentials, _ordered(pd.concat(findings, ignore_index=True)), tuple(summaries)
+    found = [each for each in findings if len(each)] or [_no_findings(credentials)]
+    return credentials, _ordered(pd.concat(found, ignore_index=True)), tuple(summaries)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rows that the same rules hold for."""
+
+    rules: AccountRules
+    rows: npt.NDArray[np.intp] | None
+    """Positions in the frame; None for all of them."""
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Its rows."""
+        return frame if self.rows is None else frame.iloc[self.rows]
+
+
+def _groups(frame: pd.DataFrame, population: Iterable[Account], rules: Rules) -> list[Group]:
+    """The rows of the frame by the rules that hold for their account; all rows of an account are in one group."""
+    by_account = rules_by_account(rules, population)
+    distinct = list(dict.fromkeys(by_account.values()))
+    if len(distinct) < 2:
+        return [Group(distinct[0] if distinct else AccountRules(rules.limits, ()), None)]
+    which = {account_id: distinct.index(each) for account_id, each in by_account.items()}
+    codes, account_ids = pd.factorize(frame["account_id"])
+    of_row = np.array([which[account_id] for account_id in account_ids], dtype=np.intp)[codes]
+    return [Group(each, np.flatnonzero(of_row == number)) for number, each in enumerate(distinct)]
+
+
+def _judge_all(
+    check: Check, frame: pd.DataFrame, groups: Sequence[Group], as_of: datetime
+) -> tuple[Judged, Moments]:
+    """The verdict of every row, and when it became or becomes due."""
+    judged = np.zeros(len(frame), dtype=np.int8)
+    due = np.full(len(frame), NEVER)
+    for group in groups:
+        rows, limits = group.of(frame), group.rules.limits
+        where = slice(None) if group.rows is None else group.rows
+        judged[where] = _judge(check, rows, limits, as_of)
+        due[where] = check.due(rows, limits).to_numpy(dtype=NEVER.dtype)
+    return judged, np.where(judged == NOT_APPLICABLE, NEVER, due)
 
 
 def _whole_days(age: pd.Series) -> pd.Series:
@@ -165,16 +235,17 @@ def _failed_checks(failed: npt.NDArray[np.int64], checks: Sequence[Check]) -> An
 
 
 def _findings(
-    credentials: pd.DataFrame, check: Check, judged: Judged, due: Moments, limits: Limits, as_of: datetime
+    credentials: pd.DataFrame, check: Check, judged: Judged, due: Moments, group: Group, as_of: datetime
 ) -> pd.DataFrame:
-    found = np.flatnonzero(judged >= FAIL)
+    found = np.flatnonzero(judged >= FAIL) if group.rows is None else group.rows[judged[group.rows] >= FAIL]
     rows = credentials.iloc[found]
+    limits = group.rules.limits
     texts = [(check.reason(row, limits, as_of), check.fix(row), check.undo(row)) for row in plain_rows(rows)]
     reason, fix, undo = zip(*texts, strict=True) if texts else ((), (), ())
     findings = rows.assign(
         check=check.id,
         title=check.title,
-        severity=str(check.severity),
+        severity=str(dict(group.rules.severities).get(check.id, check.severity)),
         verdict=_strings(WORDS[judged[found]]),
         due_on=_utc(due[found]),
         reason=_strings(reason),
@@ -185,6 +256,14 @@ def _findings(
         undo=_strings(undo),
     )
     return findings[list(FINDING_COLUMNS)]
+
+
+def _no_findings(credentials: pd.DataFrame) -> pd.DataFrame:
+    """The findings of no check, with their columns and types."""
+    texts = dict.fromkeys(set(FINDING_COLUMNS) - {*credentials.columns, "due_on", "first_seen"}, "")
+    empty = _utc(np.full(0, NEVER))
+    rows = credentials.iloc[:0].assign(**texts, due_on=empty, first_seen=empty)
+    return rows[list(FINDING_COLUMNS)]
 
 
 def _strings(values: Any) -> Any:
@@ -211,21 +290,47 @@ def _ordered(findings: pd.DataFrame) -> pd.DataFrame:
 
 
 def users_to_look_up(
-    frame: pd.DataFrame, checks: Sequence[Check], limits: Limits, as_of: datetime
+    frame: pd.DataFrame, population: Iterable[Account], rules: Rules, as_of: datetime
 ) -> dict[str, list[str]]:
     """The users whose key ids a reader will ask for: account id → names, for keys that fail or cannot be judged.
 
     The root user is not among them: AWS lists root's keys to root alone.
     """
+    is_key = (frame["credential"].isin(ACCESS_KEYS) & ~frame["is_root"]).to_numpy()
     is_asked_for = np.zeros(len(frame), dtype=bool)
-    for check in checks:
-        is_asked_for |= _judge(check, frame, limits, as_of) >= FAIL
-    is_asked_for &= (frame["credential"].isin(ACCESS_KEYS) & ~frame["is_root"]).to_numpy()
+    groups = _groups(frame, population, rules)
+    for check in chosen_checks(rules):
+        judged, _ = _judge_all(check, frame, groups, as_of)
+        is_asked_for |= judged >= FAIL
+    is_asked_for &= is_key
     names: dict[str, set[str]] = {}
     users = zip(*(frame[name][is_asked_for].tolist() for name in ("account_id", "user")), strict=True)
     for account_id, user in users:
         names.setdefault(account_id, set()).add(user)
     return {account_id: sorted(names[account_id]) for account_id in sorted(names)}
+
+
+def due_soon(
+    credentials: pd.DataFrame, population: Sequence[Account], rules: Rules, as_of: datetime
+) -> pd.DataFrame:
+    """Active access keys that pass today and fall due by the next audit, with DUE_SOON_COLUMNS, the earliest first."""
+    verdict = f"verdict:{ACCESS_KEY_NOT_ROTATED.id}"
+    if verdict not in credentials:
+        return credentials.iloc[:0].assign(email="", days_left=pd.array([], "Int64"))[list(DUE_SOON_COLUMNS)]
+    is_key = credentials["credential"].isin(ACCESS_KEYS) & credentials[verdict].eq(Verdict.PASS)
+    # due_on is of all checks: the day by which the key is to be rotated is this check's alone.
+    keys = credentials[is_key]
+    due = np.full(len(keys), NEVER)
+    for group in _groups(keys, population, rules):
+        rows = group.of(keys)
+        where = slice(None) if group.rows is None else group.rows
+        due[where] = ACCESS_KEY_NOT_ROTATED.due(rows, group.rules.limits).to_numpy(dtype=NEVER.dtype)
+    email = {account.account_id: account.email for account in population}
+    keys = keys.assign(due_on=_utc(due), email=keys["account_id"].map(email).astype("string"))
+    keys = keys[keys["due_on"] <= as_of + rules.next_audit]
+    keys = keys.assign(days_left=_whole_days(keys["due_on"] - as_of))
+    order = ["due_on", "account_id", "user", "credential"]
+    return keys.sort_values(order, kind="stable").reset_index(drop=True)[list(DUE_SOON_COLUMNS)]
 
 
 def count_outcomes(population: Sequence[Account], ledger: dict[str, LedgerEntry]) -> dict[str, int]:

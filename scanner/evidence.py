@@ -14,13 +14,16 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from scanner.errors import EvidenceError
-from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run, Stop
+from scanner.models import Account, Caller, LedgerEntry, Outcome, Rules, Run, Stop
 
 ACCOUNT_ID = re.compile(r"[0-9]{12}")
 MANIFEST = "manifest.json"
@@ -78,11 +81,8 @@ class RunFolder:
 
     def write_run(self, run: Run) -> None:
         """run.json, at the start of the run and again at its end."""
-        content = asdict(run) | {"interrupted": run.interrupted, "complete": run.is_complete}
-        content["limits"] = {
-            name: int(value.total_seconds())
-            for name, value in ((f.name, getattr(run.limits, f.name)) for f in fields(run.limits))
-        }
+        derived = {"interrupted": run.interrupted, "complete": run.is_complete}
+        content = asdict(run) | {"rules": _rules().dump_python(run.rules, mode="json")} | derived
         self._write(self.path / "run.json", _to_json(content))
 
     def write_population(self, accounts: Iterable[Account], request_ids: Iterable[str]) -> None:
@@ -137,7 +137,7 @@ class RunFolder:
         for key in ("as_of", "started", "finished"):
             raw[key] = _moment(raw[key])
         raw["caller"] = Caller(**raw["caller"])
-        raw["limits"] = Limits(**{name: timedelta(seconds=value) for name, value in raw["limits"].items()})
+        raw["rules"] = _rules().validate_python(raw["rules"])
         raw["notes"] = tuple(raw["notes"])
         raw["stopped_by"] = Stop(raw["stopped_by"]) if raw["stopped_by"] else None
         return Run(**raw)
@@ -257,6 +257,12 @@ def _cannot_write(path: Path, error: OSError) -> EvidenceError:
     if error.errno == errno.EMFILE:
         advice = "Allow more open files (`ulimit -n 1024`), or lower [scan] concurrency."
     return EvidenceError(f"{path} cannot be written: {error.strerror or error or type(error).__name__}", advice)
+
+
+@cache
+def _rules() -> TypeAdapter[Rules]:
+    """How rules stand in run.json; durations as ISO 8601 has them, such as P90D."""
+    return TypeAdapter(Rules)
 
 
 def _to_json(content: Any) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,10 @@ class Account:
         """Whether it is to be read."""
         return self.is_active and not self.excluded_by
 
+    def stands_under(self, ou: str) -> bool:
+        """Whether this OU, by id or path, is the account's or one above it."""
+        return ou in self.ou_ids or self.ou_path == ou or self.ou_path.startswith(f"{ou}/")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
@@ -131,7 +136,68 @@ class Caller:
 class Limits:
     """The thresholds that the checks decide by."""
 
-    access_key_max_age: timedelta
+    access_key_max_age: timedelta = timedelta(days=90)
+    """An active access key that is older fails."""
+    credential_max_unused: timedelta = timedelta(days=45)
+    """A credential that was not used for so long, or longer, fails."""
+    root_unused: timedelta = timedelta(days=90)
+    """A root user that was used since fails."""
+    access_key_setup_window: timedelta = timedelta(seconds=60)
+    """An access key created within this of its user counts as created with it."""
+    password_max_age: timedelta = timedelta(days=90)
+    """A password that was changed longer ago fails."""
+    inactive_access_key_max_age: timedelta = timedelta(days=30)
+    """An inactive access key neither created nor used since fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """Limits and severities of the accounts below one OU; of several that hold, the one of the longest path wins."""
+
+    ou: str
+    """An OU id, or a path such as `Root/Prod`."""
+    limits: Mapping[str, timedelta] = field(default_factory=dict)
+    """The names of Limits that differ there."""
+    severities: Mapping[str, Severity] = field(default_factory=dict)
+    """Check id → severity, where it differs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exemption:
+    """Findings that somebody accepted, until a day. Empty lists and patterns stand for all."""
+
+    id: str
+    checks: tuple[str, ...]
+    accounts: tuple[str, ...] = ()
+    ous: tuple[str, ...] = ()
+    """OU ids or paths; an OU stands for all below it."""
+    user: str = ""
+    """The whole user name; `*` stands for any text."""
+    arn: str = ""
+    """The whole ARN; `*` stands for any text."""
+    reason: str
+    owner: str
+    approver: str
+    ticket: str
+    starts: datetime | None = None
+    """From when on it holds, UTC; None for always."""
+    expires: datetime
+    """The first moment it no longer holds, UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """All that decides what the evidence means, beside `as_of`: kept in run.json, so that it can be decided again."""
+
+    limits: Limits = Limits()
+    checks: tuple[str, ...] | None = None
+    """The ids of the checks that are asked; None for the whole catalogue."""
+    severities: Mapping[str, Severity] = field(default_factory=dict)
+    """Check id → severity, where it is not the catalogue's."""
+    overrides: tuple[Override, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
+    next_audit: timedelta = timedelta(days=90)
+    """How far the forecast looks ahead of `as_of`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +220,7 @@ class Run:
     """Where each service's requests went: a stray AWS_ENDPOINT_URL shows here."""
     as_of: datetime
     """The moment ages are measured at, UTC, whole seconds."""
-    limits: Limits
+    rules: Rules
     parameters: dict[str, Any]
     """The configuration in force, as in config.toml."""
     started: datetime
@@ -167,6 +233,13 @@ class Run:
     """What a reader must know about the coverage, such as an OU tree that could not be read."""
     counts: dict[str, int] | None = None
     """Accounts per outcome, and `listed`: their sum."""
+    totals: dict[str, int] | None = None
+    """Findings: those that fail by severity (low, medium, high, critical), EXEMPT and UNKNOWN."""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits where no override holds."""
+        return self.rules.limits
 
     @property
     def interrupted(self) -> bool:
@@ -207,8 +280,76 @@ class CheckSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What differs from an earlier run."""
+
+    old_run: str
+    old_as_of: datetime
+    findings: pd.DataFrame
+    """One row per finding of either run, with CHANGE_COLUMNS."""
+    accounts: pd.DataFrame
+    """Accounts that joined, left, or were read in one of the two runs only: change, account_id, account_name, note."""
+
+
+CHANGE_COLUMNS = (
+    "change",  # new, reappeared, open, not_rechecked, resolved
+    "account_id",
+    "account_name",
+    "ou_path",
+    "user",
+    "arn",
+    "credential",
+    "key_id",
+    "check",
+    "title",
+    "severity",
+    "verdict",  # of the new run; empty where it has no such finding
+    "old_verdict",
+    "first_seen",  # UTC; as_of of the first run that had it without a break
+    "open_days",  # whole days from first_seen to the new run's as_of; to where it was last seen for the resolved
+    "note",
+)
+
+EXEMPTION_COLUMNS = (
+    "id",
+    "state",  # live, expired, not yet in force
+    "checks",
+    "accounts",
+    "ous",
+    "user",
+    "arn",
+    "reason",
+    "owner",
+    "approver",
+    "ticket",
+    "starts",
+    "expires",
+    "covers",  # findings that are EXEMPT by it; of an expired one, those that it would cover
+    "note",  # what its owner must see: matches nothing, expired, ends before the next audit
+)
+
+DUE_SOON_COLUMNS = (
+    "account_id",
+    "account_name",
+    "email",
+    "ou_path",
+    "user",
+    "arn",
+    "credential",
+    "key_id",
+    "last_rotated",
+    "age_days",
+    "due_on",
+    "days_left",
+    "last_used",
+)
+
+TREND_COLUMNS = ("run_id", "as_of", "complete", "scanned", "critical", "high", "medium", "low", "EXEMPT", "UNKNOWN")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """Everything the reports are written from; a pure function of the evidence, the limits and `as_of`.
+    """Everything the reports are written from; a pure function of the evidence, the rules and `as_of`.
 
     `accounts`, `credentials` and `findings` are frames with the columns of accounts.csv, credentials.csv and
     findings.csv; `credentials` also carries one verdict column per check (`verdict:CHECK-ID`).
@@ -219,3 +360,13 @@ class Assessment:
     credentials: pd.DataFrame
     findings: pd.DataFrame
     checks: tuple[CheckSummary, ...]
+    exemptions: pd.DataFrame
+    """With EXEMPTION_COLUMNS, in the order of their file."""
+    due_soon: pd.DataFrame
+    """Active access keys that pass and fall due before the next audit, with DUE_SOON_COLUMNS, the earliest first."""
+    changes: Changes | None = None
+    """Against the last complete run; None where there is none."""
+    trend: pd.DataFrame | None = None
+    """This run and those before it, the oldest first, with TREND_COLUMNS; None where it was not looked for."""
+    reevaluated: datetime | None = None
+    """When the evidence was evaluated again, offline; None for the reports that the scan itself wrote."""

@@ -286,19 +286,15 @@ def excluded_by(account: Account, scope: OrganizationTable) -> str:
     if account.account_id in scope.exclude_accounts:
         return "exclude_accounts"
     for reference in scope.exclude_ous:
-        if _stands_under(account, reference):
+        if account.stands_under(reference):
             return f"exclude_ous: {reference}"
     if not scope.include_accounts and not scope.include_ous:
         return ""
-    if account.account_id in scope.include_accounts or any(_stands_under(account, ou) for ou in scope.include_ous):
+    if account.account_id in scope.include_accounts or any(account.stands_under(ou) for ou in scope.include_ous):
         return ""
     if scope.include_ous and not account.ou_ids:
         return ""
     return "not in include_accounts or include_ous" if scope.include_ous else "not in include_accounts"
-
-
-def _stands_under(account: Account, reference: str) -> bool:
-    return reference in account.ou_ids or account.ou_path == reference or account.ou_path.startswith(f"{reference}/")
 
 
 def _check_scope(accounts: list[Account], scope: OrganizationTable) -> list[str]:
@@ -308,7 +304,7 @@ def _check_scope(accounts: list[Account], scope: OrganizationTable) -> list[str]
         (
             key,
             reference,
-            reference in known if "accounts" in key else any(_stands_under(a, reference) for a in accounts),
+            reference in known if "accounts" in key else any(a.stands_under(reference) for a in accounts),
         )
         for key in ("include_accounts", "include_ous", "exclude_accounts", "exclude_ous")
         for reference in getattr(scope, key)

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from scanner import __version__
 from scanner.actions import LISTING_POLICY, SESSION_POLICY
 from scanner.aws import Aws, CallRecord
-from scanner.checks import CATALOGUE
 from scanner.collect import MOST_CLOCK_SKEW, Collector, Evidence, Scanned
 from scanner.config import Config
 from scanner.enumeration import Enumeration
@@ -25,7 +24,7 @@ from scanner.errors import AwsError, OrganizationError
 from scanner.evaluate import assess, read_frame, users_to_look_up
 from scanner.evidence import RunFolder, run_id
 from scanner.member import Access
-from scanner.models import Account, Assessment, Caller, LedgerEntry, Run
+from scanner.models import Account, Assessment, Caller, LedgerEntry, Rules, Run
 from scanner.normalize import RawReport, normalize
 from scanner.organization import Organization, Population, describe_account, describe_organization
 from scanner.resume import Earlier, check_resume, find_earlier
@@ -69,6 +68,7 @@ async def scan(
     *,
     started: datetime,
     as_of: datetime,
+    rules: Rules,
     watcher: Watcher,
     resume: str = "",
     on_collected: Callable[[], None] = lambda: None,
@@ -97,7 +97,7 @@ async def scan(
         oldest = started - timedelta(hours=config.scan.report_max_age_hours)
         newest = started + MOST_CLOCK_SKEW
         earlier = find_earlier(runs_dir, resume, organization.organization_id, oldest=oldest, newest=newest)
-        run = _new_run(config, aws, caller, organization, started, as_of, earlier)
+        run = _new_run(config, aws, caller, organization, started, as_of, rules, earlier)
         folder = RunFolder.create(runs_dir, run.run_id)
         folder.write_run(run)
         with folder.open_ledger() as ledger, _little_garbage_collection():
@@ -226,7 +226,7 @@ async def _chained(
 def _users_to_look_up(folder: RunFolder, scanned: list[Scanned], run: Run) -> list[Sequence[str]]:
     """For each account, the users whose keys do not pass by the run's limits."""
     frame = normalize(RawReport(account, entry, folder.read_report(account.account_id)) for account, entry in scanned)
-    users = users_to_look_up(frame, CATALOGUE, run.limits, run.as_of)
+    users = users_to_look_up(frame, [account for account, _ in scanned], run.rules, run.as_of)
     return [users.get(account.account_id, ()) for account, _ in scanned]
 
 
@@ -237,6 +237,7 @@ def _new_run(
     organization: Organization,
     started: datetime,
     as_of: datetime,
+    rules: Rules,
     earlier: Earlier,
 ) -> Run:
     name = run_id(started, organization.organization_id)
@@ -254,7 +255,7 @@ def _new_run(
         organization_role_arn=config.organization.role_arn,
         endpoints=aws.endpoints,
         as_of=as_of,
-        limits=config.check_limits(),
+        rules=rules,
         parameters=config.model_dump(exclude={"access": {"external_id"}}),
         started=started,
         resumed_from=earlier.run_id,
