@@ -247,8 +247,10 @@ def _scan_and_report(
     import uvloop
 
     from scanner.evidence import lock_runs
+    from scanner.rules import rules_of
     from scanner.scan import judge, scan
 
+    rules = rules_of(settings)
     _allow_open_files()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with lock_runs(Path(settings.output.runs_dir)), terminal.live(), ExitStack() as at_end:
@@ -258,6 +260,7 @@ def _scan_and_report(
                 settings,
                 started=started,
                 as_of=as_of,
+                rules=rules,
                 watcher=terminal,
                 resume=resume,
                 on_collected=lambda: at_end.enter_context(_signals_held(terminal, signals)),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,8 +124,8 @@ def _row(exemption: Exemption, state: str, covers: int, rules: Rules, as_of: dat
 def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(EXEMPTION_COLUMNS))
     for name in EXEMPTION_COLUMNS:
-        dtype = {"covers": "Int64", "starts": "datetime64[s, UTC]", "expires": "datetime64[s, UTC]"}.get(name, "string")
-        values = pd.to_datetime(frame[name], utc=True) if dtype.startswith("datetime") else frame[name]
+        dtype: Any = {"covers": "Int64", "starts": "datetime64[s, UTC]", "expires": "datetime64[s, UTC]"}.get(name, "string")
+        values = pd.to_datetime(frame[name], utc=True) if name in ("starts", "expires") else frame[name]
         frame[name] = values.astype(dtype)
     return frame
 
