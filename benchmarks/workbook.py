@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from rich.table import Table
 from reports.workbook import tables, write_workbook
 from scanner.evaluate import assess, read_frame
 from scanner.evidence import RunFolder, run_id, sha256_of
-from scanner.models import Account, Assessment, Caller, LedgerEntry, Limits, Outcome, Run
+from scanner.models import Account, Assessment, Caller, LedgerEntry, Outcome, Rules, Run
 from scanner.simulator import SimulatedAccount, SimulatedOrganization, benchmark_organization, render_report
 
 AS_OF = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
@@ -104,7 +104,7 @@ def _run(organization: SimulatedOrganization, name: str) -> Run:
         organization_role_arn="",
         endpoints={},
         as_of=AS_OF,
-        limits=Limits(access_key_max_age=timedelta(days=90)),
+        rules=Rules(checks=("access-key-not-rotated",)),
         parameters={},
         started=AS_OF,
         finished=AS_OF,

@@ -7,7 +7,7 @@ import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -193,7 +193,7 @@ def _validate(values: dict[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{source}: {_explain(detail)}" for detail in error.errors())) from None
+        raise ConfigError("\n".join(f"{source}: {explain(detail, Config)}" for detail in error.errors())) from None
 
 
 def _check_together(config: Config, source: str) -> None:
@@ -204,19 +204,26 @@ def _check_together(config: Config, source: str) -> None:
     ):
         if both:
             raise ConfigError(f"{source}: [organization]: {kind} {min(both)} is both included and excluded")
+    named = [override.ou for override in config.override]
+    if twice := [ou for ou in named if named.count(ou) > 1]:
+        raise ConfigError(f"{source}: [[override]]: there are two for {twice[0]}")
+    if both := set(config.checks.only) & set(config.checks.skip):
+        raise ConfigError(f"{source}: [checks]: {min(both)} is both in only and in skip")
 
 
-def _explain(detail: ErrorDetails) -> str:
+def explain(detail: ErrorDetails, table: type[BaseModel]) -> str:
     """One line: the key, what was expected, and (never for an unknown key, whose value may be a secret) what came."""
     location = detail["loc"]
     key = _dotted(location)
     match detail["type"]:
         case "extra_forbidden":
-            return f"unknown key {key}{_suggestion(location)}"
+            return f"unknown key {key}{_suggestion(location, table)}"
         case "value_error":
             expected = str(detail["ctx"]["error"])
         case "string_type":
             expected = "must be text in quotes"
+        case "missing":
+            return f"{key} is missing"
         case "model_type":
             return f"{key}: must be a table, written as [{key}]"
         case _:
@@ -234,13 +241,10 @@ def _dotted(location: Location) -> str:
     return text
 
 
-def _suggestion(location: Location) -> str:
-    table: type[BaseModel] = Config
+def _suggestion(location: Location, table: Any) -> str:
     for part in location[:-1]:
-        annotation = table.model_fields[str(part)].annotation
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, BaseModel)
-        table = annotation
+        # A list of tables is followed by a number, which stands for one of them.
+        table = get_args(table)[0] if isinstance(part, int) else table.model_fields[part].annotation
     near = difflib.get_close_matches(str(location[-1]), table.model_fields, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(table.model_fields)}"
 

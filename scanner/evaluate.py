@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from scanner.checks import Check
+from scanner.checks import CATALOGUE, Check
 from scanner.checks.access_key_not_rotated import ACCESS_KEY_NOT_ROTATED
 from scanner.credentials import ACCESS_KEYS, plain_rows
 from scanner.dates import Moments
@@ -139,12 +139,16 @@ def _read_accounts(folder: RunFolder) -> tuple[list[Account], dict[str, LedgerEn
 
 
 def evaluate(
-    frame: pd.DataFrame, population: Iterable[Account], rules: Rules, as_of: datetime
+    frame: pd.DataFrame,
+    population: Iterable[Account],
+    rules: Rules,
+    as_of: datetime,
+    catalogue: Sequence[Check] = CATALOGUE,
 ) -> tuple[pd.DataFrame, pd.DataFrame, tuple[CheckSummary, ...]]:
     """The frame with ages, due dates and verdicts; the findings (FAIL and UNKNOWN); and each check's counts."""
     credentials = frame.assign(age_days=_whole_days(as_of - frame["last_rotated"]))
     groups = _groups(frame, population, rules)
-    checks = chosen_checks(rules)
+    checks = chosen_checks(rules, catalogue)
     due_on = np.full(len(frame), NEVER)
     failed = np.zeros(len(frame), dtype=np.int64)
     verdicts, findings, summaries = {}, [], []
@@ -153,12 +157,10 @@ def evaluate(
         due_on = np.fmin(due_on, due)  # the earlier one; of a moment and NaT the moment
         failed |= (judged == FAIL).astype(np.int64) << number
         verdicts[f"verdict:{check.id}"] = _strings(WORDS[judged])
-        findings += [
-            _findings(credentials, check, judged, due, group, as_of) for group in groups if (judged >= FAIL).any()
-        ]
+        findings += [_findings(credentials, check, judged, due, group, as_of) for group in groups]
         summaries.append(_summary(check, judged))
     credentials = credentials.assign(due_on=_utc(due_on), failed_checks=_failed_checks(failed, checks), **verdicts)
-    found = [each for each in findings if len(each)] or [_no_findings(credentials)]
+    found = [each for each in findings if len(each)] or findings[:1]
     return credentials, _ordered(pd.concat(found, ignore_index=True)), tuple(summaries)
 
 
@@ -187,9 +189,7 @@ def _groups(frame: pd.DataFrame, population: Iterable[Account], rules: Rules) ->
     return [Group(each, np.flatnonzero(of_row == number)) for number, each in enumerate(distinct)]
 
 
-def _judge_all(
-    check: Check, frame: pd.DataFrame, groups: Sequence[Group], as_of: datetime
-) -> tuple[Judged, Moments]:
+def _judge_all(check: Check, frame: pd.DataFrame, groups: Sequence[Group], as_of: datetime) -> tuple[Judged, Moments]:
     """The verdict of every row, and when it became or becomes due."""
     judged = np.zeros(len(frame), dtype=np.int8)
     due = np.full(len(frame), NEVER)
@@ -258,14 +258,6 @@ def _findings(
     return findings[list(FINDING_COLUMNS)]
 
 
-def _no_findings(credentials: pd.DataFrame) -> pd.DataFrame:
-    """The findings of no check, with their columns and types."""
-    texts = dict.fromkeys(set(FINDING_COLUMNS) - {*credentials.columns, "due_on", "first_seen"}, "")
-    empty = _utc(np.full(0, NEVER))
-    rows = credentials.iloc[:0].assign(**texts, due_on=empty, first_seen=empty)
-    return rows[list(FINDING_COLUMNS)]
-
-
 def _strings(values: Any) -> Any:
     return pd.array(np.asarray(values, dtype=object), dtype="string", copy=False)
 
@@ -310,9 +302,7 @@ def users_to_look_up(
     return {account_id: sorted(names[account_id]) for account_id in sorted(names)}
 
 
-def due_soon(
-    credentials: pd.DataFrame, population: Sequence[Account], rules: Rules, as_of: datetime
-) -> pd.DataFrame:
+def due_soon(credentials: pd.DataFrame, population: Sequence[Account], rules: Rules, as_of: datetime) -> pd.DataFrame:
     """Active access keys that pass today and fall due by the next audit, with DUE_SOON_COLUMNS, the earliest first."""
     verdict = f"verdict:{ACCESS_KEY_NOT_ROTATED.id}"
     if verdict not in credentials:

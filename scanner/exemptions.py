@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,9 +123,10 @@ def _row(exemption: Exemption, state: str, covers: int, rules: Rules, as_of: dat
 def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(EXEMPTION_COLUMNS))
     for name in EXEMPTION_COLUMNS:
-        dtype: Any = {"covers": "Int64", "starts": "datetime64[s, UTC]", "expires": "datetime64[s, UTC]"}.get(name, "string")
-        values = pd.to_datetime(frame[name], utc=True) if name in ("starts", "expires") else frame[name]
-        frame[name] = values.astype(dtype)
+        if name in ("starts", "expires"):
+            frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[s, UTC]")
+        else:
+            frame[name] = frame[name].astype("Int64" if name == "covers" else "string")
     return frame
 
 

@@ -49,11 +49,11 @@ def check_id(name: str) -> str:
     return name
 
 
-def chosen_checks(rules: Rules) -> tuple[Check, ...]:
+def chosen_checks(rules: Rules, catalogue: Sequence[Check] = CATALOGUE) -> tuple[Check, ...]:
     """The checks that are asked, with the severities that hold where no override does."""
     return tuple(
         replace(check, severity=rules.severities.get(check.id, check.severity))
-        for check in CATALOGUE
+        for check in catalogue
         if rules.checks is None or check.id in rules.checks
     )
 

@@ -21,7 +21,7 @@ from reports.workbook import write_workbook
 from scanner.checks import CATALOGUE
 from scanner.evaluate import assess, read_frame
 from scanner.evidence import RunFolder, sha256_of
-from scanner.models import Account, Assessment, Caller, LedgerEntry, Limits, Outcome, Run, Stop, Verdict
+from scanner.models import Account, Assessment, Caller, LedgerEntry, Outcome, Rules, Run, Stop, Verdict
 from scanner.terminal import Terminal
 
 AS_OF = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
@@ -115,7 +115,7 @@ def new_run() -> Run:
         organization_role_arn="",
         endpoints={"iam": "https://iam.amazonaws.com"},
         as_of=AS_OF,
-        limits=Limits(access_key_max_age=timedelta(days=90)),
+        rules=Rules(checks=("access-key-not-rotated",)),
         parameters={"organization": {"exclude_ous": ["Root/=1+1"], "role_arn": ""}, "scan": {"rates": {"iam": 500}}},
         started=AS_OF,
         finished=AS_OF + timedelta(minutes=2),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ import pytest
 
 from scanner.config import Config, load_config
 from scanner.errors import ConfigError
+from scanner.models import Rules
+from scanner.rules import rules_of
 
 SECRET = "hunter2-do-not-print"
 
@@ -44,7 +45,7 @@ def test_without_a_file_there_are_defaults() -> None:
     assert config.access.role_name == "CredentialAudit"
     assert config.output.runs_dir == "runs"
     assert config.limits.access_key_max_age_days == 90
-    assert config.check_limits().access_key_max_age == timedelta(days=90)
+    assert rules_of(config) == Rules()
 
 
 def test_an_empty_file_says_the_same_as_none(config_file: Path) -> None:
@@ -81,9 +82,26 @@ def test_every_key_can_be_set(config_file: Path) -> None:
         iam = 4
         [limits]
         access_key_max_age_days = 45
+        credential_max_unused_days = 30
+        root_unused_days = 1
+        access_key_setup_window_seconds = 10
+        password_max_age_days = 365
+        inactive_access_key_max_age_days = 7
+        [checks]
+        only = ["access-key-not-rotated", "root-without-mfa"]
+        skip = ["password-not-changed"]
+        severity = { root-without-mfa = "high" }
+        [[override]]
+        ou = "Root/Prod"
+        limits = { access_key_max_age_days = 30 }
+        severity = { access-key-not-rotated = "critical" }
+        [exemptions]
+        file = "exemptions.toml"
+        max_days = 180
         [output]
         runs_dir = "/var/lib/credaudit"
         formats = ["csv"]
+        next_audit_days = 30
         """,
     )
     assert config.model_dump() == {
@@ -115,8 +133,28 @@ def test_every_key_can_be_set(config_file: Path) -> None:
                 "iam": 4,
             },
         },
-        "limits": {"access_key_max_age_days": 45},
-        "output": {"runs_dir": "/var/lib/credaudit", "formats": ["csv"]},
+        "limits": {
+            "access_key_max_age_days": 45,
+            "credential_max_unused_days": 30,
+            "root_unused_days": 1,
+            "access_key_setup_window_seconds": 10,
+            "password_max_age_days": 365,
+            "inactive_access_key_max_age_days": 7,
+        },
+        "checks": {
+            "only": ["access-key-not-rotated", "root-without-mfa"],
+            "skip": ["password-not-changed"],
+            "severity": {"root-without-mfa": "high"},
+        },
+        "override": [
+            {
+                "ou": "Root/Prod",
+                "limits": Config().limits.model_copy(update={"access_key_max_age_days": 30}).model_dump(),
+                "severity": {"access-key-not-rotated": "critical"},
+            }
+        ],
+        "exemptions": {"file": "exemptions.toml", "max_days": 180},
+        "output": {"runs_dir": "/var/lib/credaudit", "formats": ["csv"], "next_audit_days": 30},
     }
 
 
@@ -127,6 +165,13 @@ def test_config_is_frozen() -> None:
 
 BOUNDS = [
     ("limits.access_key_max_age_days", 0, 3650),
+    ("limits.credential_max_unused_days", 0, 3650),
+    ("limits.root_unused_days", 0, 3650),
+    ("limits.access_key_setup_window_seconds", 0, 86_400),
+    ("limits.password_max_age_days", 0, 3650),
+    ("limits.inactive_access_key_max_age_days", 0, 3650),
+    ("exemptions.max_days", 1, 3650),
+    ("output.next_audit_days", 0, 3650),
     ("access.session_duration_seconds", 900, 43_200),
     ("scan.concurrency", 1, 1000),
     ("scan.account_timeout_seconds", 1, 3600),
@@ -207,12 +252,16 @@ def test_a_flag_does_not_hide_a_table_that_is_none(config_file: Path) -> None:
         ("[acess]\nrole_name = 'x'", "unknown key acess; did you mean access?"),
         ("[access]\nrolename = 'x'", "unknown key access.rolename; did you mean role_name?"),
         ("[scan.rates]\niaam = 3", "unknown key scan.rates.iaam; did you mean iam?"),
-        ("[limits]\nmax_age_days = 90", "unknown key limits.max_age_days; did you mean access_key_max_age_days?"),
+        ("[limits]\nmax_age_days = 90", "unknown key limits.max_age_days; did you mean password_max_age_days?"),
         (
             "[limits]\nzzz = 90",
-            "unknown key limits.zzz; known here: access_key_max_age_days",
+            "unknown key limits.zzz; known here: access_key_max_age_days, credential_max_unused_days, root_unused_days, "
+            "access_key_setup_window_seconds, password_max_age_days, inactive_access_key_max_age_days",
         ),
-        ("zzz = 1", "unknown key zzz; known here: organization, access, scan, limits, output"),
+        (
+            "zzz = 1",
+            "unknown key zzz; known here: organization, access, scan, limits, checks, override, exemptions, output",
+        ),
     ],
 )
 def test_an_unknown_key_is_named_with_what_it_may_have_meant(config_file: Path, text: str, wanted: str) -> None:
@@ -247,7 +296,10 @@ def test_what_may_be_a_secret_is_never_printed(config_file: Path, text: str) -> 
         ("[output]\nruns_dir = 5", "output.runs_dir: must be text in quotes (got 5)"),
         ("[output]\nruns_dir = ''", "output.runs_dir: must be the path of a folder (got '')"),
         ("[output]\nformats = 'csv'", "output.formats: must be a list (got 'csv')"),
-        ("[output]\nformats = ['pdf']", "output.formats[1]: must be 'xlsx' or 'csv' (got 'pdf')"),
+        (
+            "[output]\nformats = ['pdf']",
+            "output.formats[1]: must be 'xlsx', 'csv', 'html', 'json', 'ocsf' or 'parquet' (got 'pdf')",
+        ),
         ("scan = 5", "scan: must be a table, written as [scan]"),
         ("[scan]\nrates = 5", "scan.rates: must be a table, written as [scan.rates]"),
         ("[[scan]]\nconcurrency = 5", "scan: must be a table, written as [scan]"),

@@ -37,13 +37,14 @@ from scanner.evaluate import (
 )
 from scanner.evidence import RunFolder
 from scanner.key_ids import join_keys
-from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run, Severity, Verdict
+from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Rules, Run, Severity, Verdict
 from scanner.normalize import RawReport, normalize
 
 REPORTS = Path(__file__).parents[1] / "data" / "credential_reports"
 ACCOUNT_ID = "111122223333"
 AS_OF = datetime(2026, 11, 23, 12, tzinfo=UTC)
-VERDICT = "verdict:access-key-not-rotated"
+CHECK_ID = "access-key-not-rotated"
+VERDICT = f"verdict:{CHECK_ID}"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -191,8 +192,9 @@ def read_report(name: str, account_id: str = ACCOUNT_ID) -> pd.DataFrame:
     return normalize([raw_report((REPORTS / f"{name}.csv").read_bytes(), account(account_id))])
 
 
-def limits(days: int = 90) -> Limits:
-    return Limits(access_key_max_age=timedelta(days=days))
+def rules(days: int = 90) -> Rules:
+    """Those of the check that this file's tables are about."""
+    return Rules(limits=Limits(access_key_max_age=timedelta(days=days)), checks=(CHECK_ID,))
 
 
 def verdict_lines(credentials: pd.DataFrame) -> list[dict[str, str]]:
@@ -224,7 +226,7 @@ def expected_lines(name: str) -> list[dict[str, str]]:
 def evaluated(report: str, account_id: str, limit_days: int) -> tuple[list[dict[str, str]], dict[tuple[str, str], str]]:
     """The lines of a golden report, and the verdict of each of its findings; many rows of the table share a report."""
     frame = read_report(report, account_id)
-    credentials, findings, _ = evaluate(frame, CATALOGUE, limits(limit_days), AS_OF)
+    credentials, findings, _ = evaluate(frame, (), rules(limit_days), AS_OF)
     found = {(each.user, each.credential): str(each.verdict) for each in findings.itertuples()}
     return verdict_lines(credentials), found
 
@@ -280,7 +282,7 @@ def host_time_zone(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReque
 @pytest.mark.parametrize("report", ["age_boundary", "date_forms"])
 def test_host_time_zone_moves_nothing(host_time_zone: str, report: str) -> None:
     assert AS_OF.astimezone().utcoffset() == AS_OF.astimezone(ZoneInfo(host_time_zone)).utcoffset()
-    credentials, _, _ = evaluate(read_report(report), CATALOGUE, limits(), AS_OF)
+    credentials, _, _ = evaluate(read_report(report), (), rules(), AS_OF)
     assert verdict_lines(credentials) == expected_lines(report)
 
 
@@ -291,13 +293,13 @@ def test_a_process_started_in_another_time_zone_says_the_same() -> None:
         "from pathlib import Path\n"
         "from scanner.checks import CATALOGUE\n"
         "from scanner.evaluate import evaluate\n"
-        "from scanner.models import Account, LedgerEntry, Limits, Outcome\n"
+        "from scanner.models import Account, LedgerEntry, Outcome, Rules\n"
         "from scanner.normalize import RawReport, normalize\n"
         "a = Account(account_id='111122223333', name='n', email='e', state='ACTIVE')\n"
         "e = LedgerEntry(account_id='111122223333', outcome=Outcome.SCANNED)\n"
         "frame = normalize([RawReport(a, e, Path(sys.argv[1]).read_bytes())])\n"
-        "limits = Limits(access_key_max_age=timedelta(days=90))\n"
-        "credentials, _, _ = evaluate(frame, CATALOGUE, limits, datetime(2026, 11, 23, 12, tzinfo=UTC))\n"
+        "rules = Rules(checks=('access-key-not-rotated',))\n"
+        "credentials, _, _ = evaluate(frame, (), rules, datetime(2026, 11, 23, 12, tzinfo=UTC))\n"
         "print(credentials.to_csv(index=False), datetime.now().astimezone().utcoffset())\n"
     )
 
@@ -343,7 +345,7 @@ def test_golden_reports_hold_only_the_accounts_of_awss_own_examples() -> None:
 
 def test_keys_and_users_gone_since_the_report_still_fail_and_say_so() -> None:
     answers = {ACCOUNT_ID: json.loads((REPORTS / f"{KEY_LOOK_UPS}.keys.json").read_text(encoding="utf-8"))}
-    _, findings, _ = evaluate(join_keys(read_report(KEY_LOOK_UPS), answers), CATALOGUE, limits(), AS_OF)
+    _, findings, _ = evaluate(join_keys(read_report(KEY_LOOK_UPS), answers), (), rules(), AS_OF)
 
     reasons = {each.user: (each.verdict, each.reason) for each in findings.itertuples()}
     assert reasons["key-gone"][0] == Verdict.FAIL
@@ -362,7 +364,7 @@ def test_two_accounts_of_one_name_stay_two() -> None:
     twin = content.replace(b"111122223333", b"123456789012")
 
     frame = normalize([raw_report(content, account()), raw_report(twin, account("123456789012"))])
-    _, findings, _ = evaluate(frame, CATALOGUE, limits(), AS_OF)
+    _, findings, _ = evaluate(frame, (), rules(), AS_OF)
 
     assert findings[["account_id", "account_name", "user"]].to_numpy().tolist() == [
         ["111122223333", "payments", "alice"],
@@ -371,7 +373,7 @@ def test_two_accounts_of_one_name_stay_two() -> None:
 
 
 def test_findings_are_ordered_failures_first_and_oldest_first() -> None:
-    _, findings, _ = evaluate(read_report("key_states"), CATALOGUE, limits(), AS_OF)
+    _, findings, _ = evaluate(read_report("key_states"), (), rules(), AS_OF)
     verdicts = findings["verdict"].tolist()
     assert verdicts == sorted(verdicts, key=["FAIL", "UNKNOWN"].index)
     failing = findings[findings["verdict"].eq("FAIL")]
@@ -381,7 +383,7 @@ def test_findings_are_ordered_failures_first_and_oldest_first() -> None:
 
 
 def test_summary_counts_every_key_the_check_applies_to() -> None:
-    credentials, findings, (summary,) = evaluate(read_report("key_states"), CATALOGUE, limits(), AS_OF)
+    credentials, findings, (summary,) = evaluate(read_report("key_states"), (), rules(), AS_OF)
     assert summary.verdicts == {Verdict.PASS: 3, Verdict.FAIL: 8, Verdict.EXEMPT: 0, Verdict.UNKNOWN: 2}
     assert sum(summary.verdicts.values()) == credentials[VERDICT].ne("").sum()
     assert len(findings) == 10
@@ -401,9 +403,9 @@ def test_each_check_judges_for_itself_and_the_row_says_what_all_of_them_found() 
         reason=lambda row, limits, as_of: f"{row.user} is severe",
     )
     frame = read_report("key_states")
-    alone, _, _ = evaluate(frame, (check,), limits(), AS_OF)
+    alone, _, _ = evaluate(frame, (), Rules(), AS_OF, (check,))
 
-    credentials, findings, summaries = evaluate(frame, (check, severe), limits(), AS_OF)
+    credentials, findings, summaries = evaluate(frame, (), Rules(), AS_OF, (check, severe))
 
     assert [each.check_id for each in summaries] == ["access-key-not-rotated", "severe"]
     assert summaries[1].verdicts[Verdict.FAIL] == 1
@@ -425,7 +427,7 @@ def test_each_check_judges_for_itself_and_the_row_says_what_all_of_them_found() 
 @pytest.mark.parametrize("report", ["key_states", "zero_users", "age_boundary", None])
 def test_frames_have_their_declared_columns_and_types_whatever_is_in_them(report: str | None) -> None:
     frame = read_report(report) if report else normalize([])
-    credentials, findings, _ = evaluate(frame, CATALOGUE, limits(), AS_OF)
+    credentials, findings, _ = evaluate(frame, (), rules(), AS_OF)
 
     assert findings.columns.tolist() == list(FINDING_COLUMNS)
     assert credentials.columns.tolist() == [*frame.columns, "age_days", "due_on", "failed_checks", VERDICT]
@@ -440,7 +442,7 @@ def test_frames_have_their_declared_columns_and_types_whatever_is_in_them(report
 def test_evaluate_does_not_change_its_input() -> None:
     frame = read_report("key_states")
     before = frame.copy(deep=True)
-    evaluate(frame, CATALOGUE, limits(), AS_OF)
+    evaluate(frame, (), rules(), AS_OF)
     pd.testing.assert_frame_equal(frame, before)
 
 
@@ -448,9 +450,9 @@ def test_no_key_is_looked_up_for_root_nor_twice_for_a_user() -> None:
     content = (REPORTS / "root_true.csv").read_bytes()
     both = (REPORTS / "key_states.csv").read_bytes().replace(b"111122223333", b"123456789012")
     frame = normalize([raw_report(content, account()), raw_report(both, account("123456789012"))])
-    _, findings, _ = evaluate(frame, CATALOGUE, limits(), AS_OF)
+    _, findings, _ = evaluate(frame, (), rules(), AS_OF)
 
-    users = users_to_look_up(frame, CATALOGUE, limits(), AS_OF)
+    users = users_to_look_up(frame, (), rules(), AS_OF)
 
     assert findings["user"].eq("<root_account>").any()
     assert set(users) == {"123456789012"}
@@ -493,7 +495,7 @@ def a_run() -> Run:
         organization_role_arn="",
         endpoints={},
         as_of=AS_OF,
-        limits=limits(),
+        rules=rules(),
         parameters={},
         started=AS_OF,
         finished=AS_OF,
@@ -543,7 +545,7 @@ def test_assessment_joins_the_keys_that_were_looked_up(folder: RunFolder) -> Non
 
 def test_other_limits_and_another_day_give_other_verdicts_from_the_same_evidence(folder: RunFolder) -> None:
     frame = read_frame(folder)
-    generous = replace(a_run(), limits=limits(3650))
+    generous = replace(a_run(), rules=rules(3650))
     earlier = replace(a_run(), as_of=datetime(2020, 3, 1, tzinfo=UTC))
 
     assert assess(folder, generous, frame).checks[0].verdicts[Verdict.FAIL] == 0
@@ -552,7 +554,7 @@ def test_other_limits_and_another_day_give_other_verdicts_from_the_same_evidence
 
 
 def test_a_check_that_fails_is_written_with_its_severity_and_controls() -> None:
-    _, findings, _ = evaluate(read_report("age_boundary"), CATALOGUE, limits(), AS_OF)
+    _, findings, _ = evaluate(read_report("age_boundary"), (), rules(), AS_OF)
     first = findings.iloc[0]
     assert first["severity"] == Severity.MEDIUM
     assert "CIS AWS Foundations Benchmark 7.0 2.12" in first["controls"].split("; ")

@@ -19,7 +19,19 @@ import pytest
 
 from scanner.errors import EvidenceError
 from scanner.evidence import RunFolder, lock_runs, open_for_replacement, previous_run, run_id, sha256_of
-from scanner.models import Account, Caller, LedgerEntry, Limits, Outcome, Run, Stop
+from scanner.models import (
+    Account,
+    Caller,
+    Exemption,
+    LedgerEntry,
+    Limits,
+    Outcome,
+    Override,
+    Rules,
+    Run,
+    Severity,
+    Stop,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 ACCOUNT_ID = "111122223333"
@@ -64,7 +76,7 @@ def a_run() -> Run:
         organization_role_arn="",
         endpoints={"iam": "https://iam.amazonaws.com"},
         as_of=STARTED,
-        limits=Limits(access_key_max_age=timedelta(days=90)),
+        rules=Rules(checks=("access-key-not-rotated",)),
         parameters={"scan": {"concurrency": 200}, "organization": {"include_ous": ["Root/Prod"]}},
         started=STARTED,
         finished=STARTED + timedelta(minutes=3),
@@ -165,15 +177,39 @@ def test_a_file_keeps_its_content_when_writing_the_new_one_fails(tmp_path: Path)
 
 
 def test_run_comes_back_as_it_was_written(folder: RunFolder) -> None:
-    for run in (a_run(), replace(a_run(), finished=None, counts=None, notes=(), stopped_by=Stop.SIGNAL)):
+    ruled = Rules(
+        limits=Limits(access_key_max_age=timedelta(days=60, seconds=1)),
+        checks=("access-key-not-rotated", "root-without-mfa"),
+        severities={"root-without-mfa": Severity.LOW},
+        overrides=(Override(ou="Root/Prod", limits={"root_unused": timedelta(0)}, severities={"x": Severity.HIGH}),),
+        exemptions=(
+            Exemption(
+                id="E-1",
+                checks=("access-key-not-rotated",),
+                accounts=("012345678901",),
+                user="ci-*",
+                reason="=1+1",
+                owner="o",
+                approver="a",
+                ticket="T-1",
+                expires=datetime(2027, 1, 1, tzinfo=UTC),
+            ),
+        ),
+        next_audit=timedelta(days=7),
+    )
+    for run in (
+        a_run(),
+        replace(a_run(), finished=None, counts=None, notes=(), stopped_by=Stop.SIGNAL),
+        replace(a_run(), rules=ruled, totals={"high": 3, "EXEMPT": 1}),
+    ):
         folder.write_run(run)
         assert folder.read_run() == run
 
 
-def test_limits_are_written_in_seconds_and_moments_in_utc(folder: RunFolder) -> None:
+def test_limits_are_written_as_durations_and_moments_in_utc(folder: RunFolder) -> None:
     folder.write_run(a_run())
     raw = json.loads((folder.path / "run.json").read_text())
-    assert raw["limits"] == {"access_key_max_age": 7_776_000}
+    assert raw["rules"]["limits"]["access_key_max_age"] == "P90D"
     assert raw["as_of"] == "2026-11-23T06:15:00Z"
 
 
