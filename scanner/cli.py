@@ -8,10 +8,11 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -24,7 +25,7 @@ from scanner.models import Severity, Stop, Verdict
 if TYPE_CHECKING:
     from scanner.config import Config
     from scanner.evidence import RunFolder
-    from scanner.models import Assessment
+    from scanner.models import Assessment, Rules
     from scanner.terminal import Terminal
 
 DEFAULT_CONFIG = Path("config.toml")
@@ -125,6 +126,54 @@ def scan(
                 "--resume: names no run", "Give a run, or `latest`; leave --resume out to begin from nothing."
             )
         code = _scan_and_report(settings, started, moment, fail_on, terminal, resume=resume or "")
+    raise typer.Exit(code)
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(metavar="<run>", help="A run's folder, or its name in the runs folder.")],
+    runs_dir: RunsDir = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", help="Take limits, checks, exemptions and formats from here.", show_default="the run's"
+        ),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Measure ages at this moment: a day, or a time with its zone.", show_default="the run's"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A new folder for the reports.", show_default="beside the run's folder"),
+    ] = None,
+    fail_on: FailOnOption = FailOn.LOW,
+    quiet: Quiet = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+) -> None:
+    """Evaluate a stored run again, offline, and write its reports anew. The run's folder is not changed.
+
+    Without --config and --as-of the findings are the same, to the byte. Exit codes as those of scan.
+    """
+    from scanner.config import Config, load_config
+    from scanner.reevaluate import reevaluate
+    from scanner.resume import open_run
+    from scanner.terminal import Terminal
+
+    terminal = Terminal(quiet=quiet, as_json=log_format is LogFormat.JSON)
+    now = datetime.now(UTC).replace(microsecond=0)
+    with _errors_as_exit_codes(terminal):
+        settings = load_config(config) if config else Config()
+        folder, stored = open_run(runs_dir or Path(settings.output.runs_dir), run, "report")
+        moment = None if as_of is None else _moment(as_of)
+        rules = _load_rules(settings, now) if config else None
+        terminal.enters("evaluate")
+        assessment = reevaluate(folder, stored, at=now, rules=rules, as_of=moment)
+        path = _new_folder(out, folder, now)
+        _write_reports(path, assessment, settings.output.formats, terminal)
+        code = _exit_code(assessment, fail_on)
+        terminal.summarize(assessment, all_is_well=code == EXIT_OK)
+        typer.echo(path)
     raise typer.Exit(code)
 
 
@@ -246,11 +295,10 @@ def _scan_and_report(
     """Lock, scan, write the reports, close the run folder; return the exit code."""
     import uvloop
 
-    from scanner.evidence import lock_runs
-    from scanner.rules import rules_of
+    from scanner.evidence import lock_runs, previous_run
     from scanner.scan import judge, scan
 
-    rules = rules_of(settings)
+    rules = _load_rules(settings, started)
     _allow_open_files()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with lock_runs(Path(settings.output.runs_dir)), terminal.live(), ExitStack() as at_end:
@@ -268,7 +316,10 @@ def _scan_and_report(
             folder, run = runner.run(work)
         try:
             assessment = judge(folder, run, terminal)
-            _write_reports(folder, assessment, settings, terminal)
+            _write_reports(folder.reports, assessment, settings.output.formats, terminal)
+            terminal.enters("close")
+            folder.write_run(assessment.run)
+            folder.write_manifest(previous_run(folder.path.parent, assessment.run.organization_id, folder.path.name))
         except EvidenceError as error:
             advice = f"{error.advice} What was collected is kept: `credaudit scan --resume latest` goes on from it."
             raise EvidenceError(str(error), advice.strip()) from None
@@ -306,25 +357,55 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _write_reports(folder: RunFolder, assessment: Assessment, settings: Config, terminal: Terminal) -> None:
-    from scanner.evidence import open_for_replacement, previous_run
+def _write_reports(to: Path, assessment: Assessment, formats: Sequence[str], terminal: Terminal) -> None:
+    """Write each format that is wanted, in the folder `to`."""
+    from scanner.evidence import open_for_replacement
 
-    if "xlsx" in settings.output.formats:
+    for name, write in _writers(assessment, formats, terminal):
+        with open_for_replacement(to / name) as path:
+            write(path)
+
+
+def _writers(
+    assessment: Assessment, formats: Sequence[str], terminal: Terminal
+) -> Iterator[tuple[str, Callable[[Path], None]]]:
+    """File name → what writes it; each format is imported when its turn comes."""
+    if "xlsx" in formats:
         terminal.enters("workbook")
         from reports.workbook import write_workbook
 
-        with open_for_replacement(folder.reports / "workbook.xlsx") as path:
-            write_workbook(assessment, path)
-    if "csv" in settings.output.formats:
+        yield "workbook.xlsx", partial(write_workbook, assessment)
+    if "csv" in formats:
         terminal.enters("csv")
         from reports.csv import tables, write_csv
 
         for name, frame in tables(assessment).items():
-            with open_for_replacement(folder.reports / name) as path:
-                write_csv(frame, path)
-    terminal.enters("close")
-    folder.write_run(assessment.run)
-    folder.write_manifest(previous_run(folder.path.parent, assessment.run.organization_id, folder.path.name))
+            yield name, partial(write_csv, frame)
+
+
+def _load_rules(settings: Config, now: datetime) -> Rules:
+    """The rules in force, with the exemptions that their file holds."""
+    from scanner.exemption_file import load_exemptions
+    from scanner.rules import rules_of
+
+    table = settings.exemptions
+    exemptions = load_exemptions(Path(table.file), now=now, max_days=table.max_days) if table.file else ()
+    return rules_of(settings, exemptions)
+
+
+def _new_folder(wanted: Path | None, folder: RunFolder, now: datetime) -> Path:
+    """Where a report goes: a folder that is not there yet, or is empty; by default beside the run's own."""
+    from scanner.evidence import make_folder
+
+    path = wanted or folder.path.with_name(f"{folder.path.name}.report-{now:%Y%m%dT%H%M%SZ}")
+    try:
+        is_free = not path.exists() or not any(path.iterdir())
+    except OSError:
+        is_free = False
+    if not is_free:
+        raise ConfigError(f"--out: {path} is not an empty folder", "Name one that does not exist yet.")
+    make_folder(path)
+    return path
 
 
 def _exit_code(assessment: Assessment, fail_on: FailOn) -> int:

@@ -32,7 +32,7 @@ MANIFEST = "manifest.json"
 @contextmanager
 def lock_runs(runs_dir: Path) -> Iterator[None]:
     """Hold the runs folder for this process; the lock dies with it. Raises EvidenceError where another run holds it."""
-    _make_folder(runs_dir)
+    make_folder(runs_dir)
     try:
         descriptor = os.open(runs_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -74,7 +74,7 @@ class RunFolder:
         if folder.path.exists():
             raise EvidenceError(f"{folder.path} exists already", "Start again in a second.")
         for path in (folder.path, folder._evidence, folder.reports):
-            _make_folder(path)
+            make_folder(path)
         return folder
 
     # What the scan writes
@@ -144,8 +144,12 @@ class RunFolder:
 
     def read_population(self) -> list[Account]:
         """The accounts of evidence/organization.json."""
-        raw = json.loads((self._evidence / "organization.json").read_text(encoding="utf-8"))
-        return [Account(**{**account, "ou_ids": tuple(account["ou_ids"])}) for account in raw["accounts"]]
+        path = self._evidence / "organization.json"
+        try:
+            raw = json.loads(_read(path))
+            return [Account(**{**account, "ou_ids": tuple(account["ou_ids"])}) for account in raw["accounts"]]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise EvidenceError(f"{path} is not as credaudit writes it: {type(error).__name__}") from None
 
     def read_ledger(self) -> dict[str, LedgerEntry]:
         """The last line of each account. What is unfinished, or not as we write it, is no line."""
@@ -167,6 +171,10 @@ class RunFolder:
     def read_report(self, account_id: str) -> bytes:
         """The raw credential report of an account."""
         return _read(self._account_file(account_id, ".csv"))
+
+    def report_path(self, account_id: str) -> Path:
+        """Where the raw credential report of an account stands."""
+        return self._account_file(account_id, ".csv")
 
     def read_keys(self, account_id: str) -> dict[str, Any]:
         """The key look-ups of an account; empty where there were none."""
@@ -244,7 +252,8 @@ def _read(path: Path) -> bytes:
         raise EvidenceError(f"{path} cannot be read: {error.strerror or type(error).__name__}") from None
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """A folder of mode 0700, if it is not there yet; raises EvidenceError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)

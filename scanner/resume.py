@@ -116,7 +116,7 @@ def find_earlier(runs_dir: Path, wanted: str, organization_id: str, *, oldest: d
 def check_resume(runs_dir: Path, wanted: str) -> None:
     """Raise ConfigError where `--resume` names what is no run, before anything is asked of AWS."""
     if wanted and wanted != LATEST:
-        _readable(_path_of(runs_dir, wanted))
+        open_run(runs_dir, wanted, "--resume")
 
 
 def _ledger_of(folder: RunFolder) -> dict[str, LedgerEntry]:
@@ -129,7 +129,7 @@ def _ledger_of(folder: RunFolder) -> dict[str, LedgerEntry]:
 def _named(runs_dir: Path, wanted: str, organization_id: str) -> tuple[RunFolder | None, list[str]]:
     """The run, and the names of later ones that cannot be read."""
     if wanted != LATEST:
-        folder, run = _readable(_path_of(runs_dir, wanted))
+        folder, run = open_run(runs_dir, wanted, "--resume")
         if run.organization_id != organization_id:
             raise ConfigError(
                 f"--resume: {folder.path.name} is of organization {run.organization_id}, not of {organization_id}",
@@ -164,22 +164,21 @@ def _chain(folder: RunFolder, organization_id: str, oldest: datetime) -> Iterato
             return
 
 
-def _path_of(runs_dir: Path, wanted: str) -> Path:
-    """A folder's path, or a run's name within the runs folder."""
+def open_run(runs_dir: Path, wanted: str, flag: str) -> tuple[RunFolder, Run]:
+    """A run by its folder's path, or by its name within the runs folder; raises ConfigError, which names the flag."""
     try:
-        return Path(wanted).resolve() if Path(wanted).is_dir() else runs_dir / wanted
+        path = Path(wanted).resolve() if Path(wanted).is_dir() else runs_dir / wanted
     except (OSError, ValueError):
-        raise ConfigError(f"--resume: {wanted[:60]!r} is not the folder of a run", WHAT_TO_NAME) from None
+        raise ConfigError(f"{flag}: {wanted[:60]!r} is not the folder of a run", WHAT_TO_NAME) from None
+    return _readable(path, flag)
 
 
-def _readable(path: Path) -> tuple[RunFolder, Run]:
+def _readable(path: Path, flag: str = "--resume") -> tuple[RunFolder, Run]:
     folder = RunFolder(path)
     try:
         run = folder.read_run()
         if not isinstance(run.is_complete, bool) or not isinstance(run.resumed_from, str):
             raise TypeError
     except (OSError, *NOT_OURS) as error:
-        raise ConfigError(
-            f"--resume: {path} is not the folder of a run: {type(error).__name__}", WHAT_TO_NAME
-        ) from None
+        raise ConfigError(f"{flag}: {path} is not the folder of a run: {type(error).__name__}", WHAT_TO_NAME) from None
     return folder, run

@@ -255,8 +255,9 @@ def test_a_flag_does_not_hide_a_table_that_is_none(config_file: Path) -> None:
         ("[limits]\nmax_age_days = 90", "unknown key limits.max_age_days; did you mean password_max_age_days?"),
         (
             "[limits]\nzzz = 90",
-            "unknown key limits.zzz; known here: access_key_max_age_days, credential_max_unused_days, root_unused_days, "
-            "access_key_setup_window_seconds, password_max_age_days, inactive_access_key_max_age_days",
+            "unknown key limits.zzz; known here: access_key_max_age_days, credential_max_unused_days, "
+            "root_unused_days, access_key_setup_window_seconds, password_max_age_days, "
+            "inactive_access_key_max_age_days",
         ),
         (
             "zzz = 1",
