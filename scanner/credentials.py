@@ -29,6 +29,7 @@ SCHEMA = {
     "last_rotated": "datetime64[s, UTC]",
     "last_used": "datetime64[s, UTC]",
     "last_used_known": "bool",
+    "no_use_recorded": "bool",
     "last_used_region": "string",
     "last_used_service": "string",
     "mfa_active": "boolean",
@@ -38,7 +39,8 @@ FRAME_COLUMNS = tuple(SCHEMA)
 """One row per credential: every user has a `password` row, and one for each access key or certificate slot in use.
 
 key_note says what the look-up of key ids found that a reader must know; it is empty where nothing was looked up.
-last_used_known is False where NaT in last_used does not mean "never".
+last_used_known is False where NaT in last_used does not mean "never". no_use_recorded is True where AWS says that it
+saw no use since it began to record it, in 2014 (passwords) or 2015 (keys).
 """
 
 
@@ -59,6 +61,7 @@ class Credential(NamedTuple):
     last_rotated: datetime | None
     last_used: datetime | None
     last_used_known: bool
+    no_use_recorded: bool
     last_used_region: str | None
     last_used_service: str | None
     mfa_active: bool | None

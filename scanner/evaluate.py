@@ -224,6 +224,8 @@ def _summary(check: Check, judged: Judged) -> CheckSummary:
         why=check.why,
         controls=check.controls,
         verdicts={verdict: counts.get(verdict, 0) for verdict in Verdict},
+        population=check.population,
+        limits=check.limits,
     )
 
 

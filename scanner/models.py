@@ -277,6 +277,10 @@ class CheckSummary:
     why: str
     controls: tuple[Control, ...]
     verdicts: dict[Verdict, int]
+    population: str = "credentials"
+    """What the check asks about, in the plural."""
+    limits: tuple[str, ...] = ()
+    """The names of the Limits it decides by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -235,6 +235,7 @@ def _one_row_per_credential(users: _Users) -> dict[str, Array]:
         "last_rotated": rotated_at,
         "last_used": used_at,
         "last_used_known": ~np.isnat(used_at) | (says_never & (rotated_at >= TRACKING_BEGAN[slot])),
+        "no_use_recorded": says_never,
         "last_used_region": _translate(users.by_slot("region")[slot, user], _value, np.object_),
         "last_used_service": _translate(users.by_slot("service")[slot, user], _value, np.object_),
         "mfa_active": _translate(_texts(users.cells["mfa_active"]), _boolean, np.int8)[user],

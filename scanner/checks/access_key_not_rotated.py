@@ -6,22 +6,16 @@ limit of 90 days and one second more fails. AWS's last_rotated of a key is its c
 
 from __future__ import annotations
 
-import shlex
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pandas as pd
 
+from scanner.checks.commands import OLD_KEY, duration, quoted, user_option, which_key
+from scanner.checks.controls import DATABASE_SERVICES, aws, foundations, iso, nist, pci
 from scanner.checks.model import Check
+from scanner.checks.rows import CLOCK_TOLERANCE, is_in_future
 from scanner.credentials import ACCESS_KEYS, MORE, Credential
 from scanner.models import Control, Limits, Severity
-
-CLOCK_TOLERANCE = timedelta(minutes=5)
-"""A date may lie this far after both `as_of` and the report's own time; further, it is no date to judge by."""
-
-LONGEST_RUN = timedelta(days=1)
-"""A key may be created while the run lasts, after `as_of` and before its report."""
-
-OLD_KEY = "OLD-ACCESS-KEY-ID"
 
 
 def _applies(frame: pd.DataFrame) -> pd.Series:
@@ -29,16 +23,10 @@ def _applies(frame: pd.DataFrame) -> pd.Series:
     return frame["credential"].isin(ACCESS_KEYS) & frame["active"].fillna(True).astype(bool)
 
 
-def _is_in_future(frame: pd.DataFrame, as_of: datetime) -> pd.Series:
-    """After both moments it is measured by; or a day after `as_of`, which is no key of that moment at all."""
-    latest = frame["report_generated"].where(frame["report_generated"] > as_of, pd.Timestamp(as_of))
-    return (frame["last_rotated"] > latest + CLOCK_TOLERANCE) | (frame["last_rotated"] > as_of + LONGEST_RUN)
-
-
 def _fails(frame: pd.DataFrame, limits: Limits, as_of: datetime) -> pd.Series:
     is_older = ((as_of - frame["last_rotated"]) > limits.access_key_max_age).astype("boolean")
     # NaT > limit is False, which would be a pass.
-    is_unknown = frame["active"].isna() | frame["last_rotated"].isna() | _is_in_future(frame, as_of)
+    is_unknown = frame["active"].isna() | frame["last_rotated"].isna() | is_in_future(frame, "last_rotated", as_of)
     return is_older.mask(is_unknown)
 
 
@@ -64,15 +52,9 @@ def _reason(key: Credential, limits: Limits, as_of: datetime) -> str:
         )
     else:
         age = as_of - key.last_rotated
-        reason = f"active and not rotated for {_duration(age)}; the limit is {limit.days} days"
+        reason = f"active and not rotated for {duration(age)}; the limit is {limit.days} days"
     note = "AWS lists the id of a root key to the root user alone" if key.is_root else key.key_note
     return f"{reason}; {note}" if note else reason
-
-
-def _duration(age: timedelta) -> str:
-    """Days, and for the first day past a limit the rest too, so that the boundary can be seen."""
-    hours, seconds = divmod(age.seconds, 3600)
-    return f"{age.days} d {hours:02}:{seconds // 60:02}:{seconds % 60:02}"
 
 
 def _fix(key: Credential) -> str:
@@ -81,17 +63,17 @@ def _fix(key: Credential) -> str:
             "The root user should have no access key. Sign in as the root user, open Security credentials, "
             "deactivate this key, watch for a week that nothing breaks, then delete it. Create no new one."
         )
-    user = _user_option(key)
+    user = user_option(key)
     old = OLD_KEY if key.key_id is None else key.key_id
     # A comma may stand in a user's name, not in a secret's; a slash in a secret's, not in a user's.
-    store = _quoted(f"iam/{key.account_id}/{key.user.replace(',', '/')}")
+    store = quoted(f"iam/{key.account_id}/{key.user.replace(',', '/')}")
     new_key = f"new-key-{key.account_id}-{key.user}.json"
-    file, url = _quoted(new_key), _quoted(f"file://{new_key}")
+    file, url = quoted(new_key), quoted(f"file://{new_key}")
     is_here = f'test "$(aws sts get-caller-identity --query Account --output text)" = {key.account_id}'
     create = f"aws iam create-access-key {user} > {file}"
     return "\n".join(
         [
-            f"# In account {key.account_id}: replace {_which(key)}",
+            f"# In account {key.account_id}: replace {which_key(key)}",
             f"aws iam list-access-keys {user}",
             "# Two keys? AWS allows no third, so step 1 would be refused. If the other is to replace this one, go on",
             "# at step 3. If it is not used, first take steps 5 and 6 for it. If both are in use, first move the",
@@ -112,26 +94,6 @@ def _fix(key: Credential) -> str:
     )
 
 
-def _quoted(text: str) -> str:
-    """One word for bash and zsh; the latter takes a word that begins with = for a command."""
-    return f"'{text}'" if text.startswith("=") and shlex.quote(text) == text else shlex.quote(text)
-
-
-def _user_option(key: Credential) -> str:
-    """The option that names the user; after a space, a name that begins with a hyphen would be an option itself."""
-    separator = "=" if key.user.startswith("-") else " "
-    return f"--user-name{separator}{_quoted(key.user)}"
-
-
-def _which(key: Credential) -> str:
-    """The old key by its id, or by what tells it from the user's other key."""
-    if key.key_id is not None:
-        return f"key {key.key_id}"
-    if key.last_rotated is not None:
-        return f"the key created at {key.last_rotated:%Y-%m-%dT%H:%M:%SZ}, here {OLD_KEY}"
-    return f"the key that the report gives no date for, here {OLD_KEY}"
-
-
 def _undo(key: Credential) -> str:
     if key.is_root:
         return "Until the key is deleted: sign in as the root user, open Security credentials, activate it again."
@@ -139,39 +101,29 @@ def _undo(key: Credential) -> str:
     return "\n".join(
         [
             "# Until the old key is deleted: re-enable it, then point the systems back to it",
-            f"aws iam update-access-key {_user_option(key)} --access-key-id {old} --status Active",
+            f"aws iam update-access-key {user_option(key)} --access-key-id {old} --status Active",
         ]
     )
 
-
-_CIS = "CIS AWS Foundations Benchmark"
 
 ACCESS_KEY_NOT_ROTATED = Check(
     id="access-key-not-rotated",
     title="Active access key is older than the limit",
     severity=Severity.MEDIUM,
+    population="active access keys",
+    limits=("access_key_max_age",),
     controls=(
-        Control(framework=_CIS, version="7.0", number="2.12"),
-        Control(framework=_CIS, version="6.0", number="2.13"),
-        Control(framework=_CIS, version="5.0", number="1.13"),
-        Control(framework=_CIS, version="4.0.1", number="1.14"),
-        Control(framework=_CIS, version="3.0", number="1.14"),
-        Control(framework=_CIS, version="2.0", number="1.14"),
-        Control(framework=_CIS, version="1.5", number="1.14"),
-        Control(framework=_CIS, version="1.4", number="1.14"),
+        *foundations("1.14", "1.14", "1.13", "2.13", "2.12"),
         Control(
-            framework="CIS AWS Database Services Benchmark",
+            framework=DATABASE_SERVICES,
             version="1.0.0",
             number="2.8",
             note="Often cited as 2.7; as published, 2.7 is about passwords and 2.8 about access keys.",
         ),
-        Control(framework="AWS Security Hub", version="", number="IAM.3"),
-        Control(framework="AWS Config", version="", number="access-keys-rotated"),
-        Control(framework="PCI DSS", version="4.0.1", number="8.3.9"),
-        Control(framework="PCI DSS", version="4.0.1", number="8.6.3"),
-        Control(framework="NIST SP 800-53", version="r5", number="AC-2(1)"),
-        Control(framework="NIST SP 800-53", version="r5", number="AC-2(3)"),
-        Control(framework="NIST SP 800-53", version="r5", number="AC-3(15)"),
+        *aws("IAM.3", "access-keys-rotated"),
+        *pci("8.3.9", "8.6.3"),
+        *nist("AC-2(1)", "AC-2(3)", "AC-3(15)"),
+        *iso("A.5.15"),
     ),
     why=(
         "An access key works from anywhere, for whoever holds it, until it is deactivated. "

@@ -20,6 +20,10 @@ class Check:
     """Kebab case; names the problem."""
     title: str
     severity: Severity
+    population: str
+    """What it asks about, in the plural: `active access keys`."""
+    limits: tuple[str, ...]
+    """The names of the Limits it decides by."""
     controls: tuple[Control, ...]
     why: str
     applies: Callable[[pd.DataFrame], pd.Series]
