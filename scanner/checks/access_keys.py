@@ -123,9 +123,7 @@ ACCESS_KEY_CREATED_WITH_USER = Check(
     fails=_came_with_user,
     due=never_due,
     reason=_setup_reason,
-    fix=lambda key: _deactivate(
-        key, f"see whether {which_key(key)} is needed; if it is, its owner makes one on purpose"
-    ),
+    fix=lambda key: _deactivate(key, f"is {which_key(key)} needed? Then its owner makes a new one, on purpose"),
     undo=_activate,
 )
 

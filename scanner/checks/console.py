@@ -60,8 +60,8 @@ CONSOLE_USER_WITHOUT_MFA = Check(
     due=never_due,
     reason=_mfa_reason,
     fix=lambda user: lines(
-        f"# In account {user.account_id}: the user assigns an MFA device (IAM, Users, Security credentials). Until then,",
-        "# or where nobody signs in with it, take the password away. Its owner needs a new one afterwards:",
+        f"# In account {user.account_id}: the user assigns an MFA device (IAM, Users, Security credentials).",
+        "# Until then, or where nobody signs in with it, take the password away; its owner needs a new one afterwards",
         f"aws iam list-mfa-devices {_name(user)}",
         f"#   aws iam delete-login-profile {_name(user)}",
     ),

@@ -103,8 +103,8 @@ ROOT_WITHOUT_MFA = Check(
     reason=_mfa_reason,
     fix=lambda root: as_root(
         root,
-        "assign an MFA device, better a hardware key and a second one kept elsewhere. In a member account you may delete"
-        " the root user's credentials instead, with centralized root access",
+        "assign an MFA device, better a hardware key and a second one kept elsewhere. In a member account you may"
+        " delete the root user's credentials instead, with centralized root access",
     ),
     undo=lambda root: as_root(root, "remove the MFA device; it should not be necessary"),
 )

@@ -37,6 +37,7 @@ def row(**values: Any) -> dict[str, Any]:
         "active": True,
         "last_rotated": OLD,
         "last_used_known": False,
+        "no_use_recorded": False,
         "report_generated": "2026-11-23T11:00:00Z",
     }
     assert set(values) <= set(defaults)

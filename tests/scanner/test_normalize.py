@@ -47,6 +47,7 @@ SCHEMA = {
     "last_rotated": "datetime64[s, UTC]",
     "last_used": "datetime64[s, UTC]",
     "last_used_known": "bool",
+    "no_use_recorded": "bool",
     "last_used_region": "string",
     "last_used_service": "string",
     "mfa_active": "boolean",
