@@ -51,8 +51,8 @@ def result(check: CheckSummary, run: Run) -> str:
         noun, verb = "active access keys", "is older than" if failing == 1 else "are older than"
         predicate = f"{verb} {_days(run.limits.access_key_max_age)}"
     else:
-        noun, verb = "credentials", "fails" if failing == 1 else "fail"
-        predicate = f"{verb} {check.check_id} ({check.title})"
+        noun, verb = check.population, "fails" if failing == 1 else "fail"
+        predicate = f"{verb} {check.check_id}"
     sentence = f"{failing:,} of {population:,} {noun} {predicate}"
     if exempt := check.verdicts[Verdict.EXEMPT]:
         sentence += f", {exempt:,} of them exempt"

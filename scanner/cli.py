@@ -155,6 +155,7 @@ def report(
 
     Without --config and --as-of the findings are the same, to the byte. Exit codes as those of scan.
     """
+    from scanner.compare import with_history
     from scanner.config import Config, load_config
     from scanner.reevaluate import reevaluate
     from scanner.resume import open_run
@@ -168,7 +169,7 @@ def report(
         moment = None if as_of is None else _moment(as_of)
         rules = _load_rules(settings, now) if config else None
         terminal.enters("evaluate")
-        assessment = reevaluate(folder, stored, at=now, rules=rules, as_of=moment)
+        assessment = with_history(folder, reevaluate(folder, stored, at=now, rules=rules, as_of=moment), write=False)
         path = _new_folder(out, folder, now)
         _write_reports(path, assessment, settings.output.formats, terminal)
         code = _exit_code(assessment, fail_on)
@@ -295,6 +296,7 @@ def _scan_and_report(
     """Lock, scan, write the reports, close the run folder; return the exit code."""
     import uvloop
 
+    from scanner.compare import with_history
     from scanner.evidence import lock_runs, previous_run
     from scanner.scan import judge, scan
 
@@ -315,7 +317,7 @@ def _scan_and_report(
             )
             folder, run = runner.run(work)
         try:
-            assessment = judge(folder, run, terminal)
+            assessment = with_history(folder, judge(folder, run, terminal), write=True)
             _write_reports(folder.reports, assessment, settings.output.formats, terminal)
             terminal.enters("close")
             folder.write_run(assessment.run)

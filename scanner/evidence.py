@@ -27,6 +27,9 @@ from scanner.models import Account, Caller, LedgerEntry, Outcome, Rules, Run, St
 
 ACCOUNT_ID = re.compile(r"[0-9]{12}")
 MANIFEST = "manifest.json"
+HISTORY = "history.jsonl"
+NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a file raises that is not as we write it."""
 
 
 @contextmanager
@@ -98,6 +101,10 @@ class RunFolder:
         """evidence/ID.keys.json: what ListAccessKeys answered for each user that was looked up."""
         self._write(self._account_file(account_id, ".keys.json"), _to_json(answers))
 
+    def write_history(self, content: bytes) -> None:
+        """history.jsonl: what this run knows of findings, for the runs after it."""
+        self._write(self.path / HISTORY, content)
+
     @contextmanager
     def open_ledger(self) -> Iterator[Ledger]:
         """The ledger, open for appending while accounts are collected."""
@@ -148,7 +155,7 @@ class RunFolder:
         try:
             raw = json.loads(_read(path))
             return [Account(**{**account, "ou_ids": tuple(account["ou_ids"])}) for account in raw["accounts"]]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except NOT_OURS as error:
             raise EvidenceError(f"{path} is not as credaudit writes it: {type(error).__name__}") from None
 
     def read_ledger(self) -> dict[str, LedgerEntry]:
@@ -181,6 +188,10 @@ class RunFolder:
         path = self._account_file(account_id, ".keys.json")
         content: dict[str, Any] = json.loads(_read(path)) if path.exists() else {}
         return content
+
+    def read_history(self) -> bytes:
+        """history.jsonl as it was written."""
+        return _read(self.path / HISTORY)
 
     def _account_file(self, account_id: str, suffix: str) -> Path:
         if not ACCOUNT_ID.fullmatch(account_id):

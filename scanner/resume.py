@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from scanner.errors import ConfigError, EvidenceError, MalformedReport
-from scanner.evidence import RunFolder
+from scanner.evidence import NOT_OURS, RunFolder
 from scanner.models import LedgerEntry, Outcome, Run
 from scanner.normalize import count_users
 
 LATEST = "latest"
 WHAT_TO_NAME = "Give the path that the run printed, the run's name, or `latest`."
-NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What reading a file raises that is not as we write it."""
-
 LONGEST_RUN = timedelta(days=2)
 """As long as [scan] run_timeout_seconds may be."""
 

@@ -96,8 +96,8 @@ def test_each_gap_counts_as_one(outcome: Outcome) -> None:
             check_with(KEY_AGE_CHECK, 1, 2, 3, 4),
             "5 of 10 active access keys are older than 90 days, 3 of them exempt; 4 could not be judged",
         ),
-        (check_with("no-mfa", 2, 0, 0, 1), "0 of 3 credentials fail no-mfa (No MFA); 1 could not be judged"),
-        (check_with("no-mfa", 1, 0, 1, 0), "1 of 2 credentials fails no-mfa (No MFA), 1 of them exempt"),
+        (check_with("no-mfa", 2, 0, 0, 1), "0 of 3 credentials fail no-mfa; 1 could not be judged"),
+        (check_with("no-mfa", 1, 0, 1, 0), "1 of 2 credentials fails no-mfa, 1 of them exempt"),
     ],
 )
 def test_result_counts_what_is_exempt_as_failing_and_what_is_unknown_beside_it(check: CheckSummary, words: str) -> None:
