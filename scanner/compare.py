@@ -55,14 +55,13 @@ def with_history(folder: RunFolder, assessment: Assessment, *, write: bool) -> A
     """The assessment with what is known of its findings from the runs before it, and what changed since the last
     complete one; `write` leaves history.jsonl in the folder for the runs after it."""
     earlier = list(_earlier_runs(folder, assessment.run))
-    before, unreadable = _last_complete(earlier)
+    before, notes = _last_complete(earlier)
     seen_since = _seen_since(earlier, before)
     changes, history = compare(before, assessment, seen_since)
     if write:
         write_history(folder, history)
     elif before is None:
         history = _own_history(folder, history)
-    notes = [f"Not compared with {name}: its history cannot be read." for name in unreadable]
     return replace(
         assessment,
         run=replace(assessment.run, notes=(*assessment.run.notes, *notes)),
@@ -86,14 +85,19 @@ def _earlier_runs(folder: RunFolder, run: Run) -> Iterator[tuple[RunFolder, Run]
 
 
 def _last_complete(earlier: list[tuple[RunFolder, Run]]) -> tuple[Before | None, list[str]]:
-    unreadable: list[str] = []
-    for folder, run in earlier:
-        if run.is_complete:
-            try:
-                return before_of(folder, run), unreadable
-            except EvidenceError:
-                unreadable.append(folder.path.name)
-    return None, unreadable
+    """The last complete run, else the last that finished; and what a reader must know of those passed over."""
+    notes: list[str] = []
+    complete = [each for each in earlier if each[1].is_complete]
+    for folder, run in [*complete, *(each for each in earlier if each not in complete)]:
+        try:
+            before = before_of(folder, run)
+        except EvidenceError:
+            notes.append(f"Not compared with {folder.path.name}: its history cannot be read.")
+            continue
+        if not run.is_complete:
+            notes.append(f"No complete run before this one: compared with {run.run_id}, which is incomplete.")
+        return before, notes
+    return None, notes
 
 
 def before_of(folder: RunFolder, run: Run) -> Before:

@@ -13,6 +13,7 @@ import pytest
 from scanner.config import load_config
 from scanner.evidence import RunFolder
 from scanner.models import Assessment, LedgerEntry, Run
+from scanner.rules import rules_of
 from scanner.scan import judge, scan
 from scanner.simulator import BASE_CREDENTIALS, Simulator, run_in_thread
 
@@ -47,7 +48,9 @@ class Silent:
 def scanner_in(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Scan:
     """Scans a simulator's organization, with tables of config.toml as arguments."""
 
-    def run(simulator: Simulator, first_wait: float = 0.1, **tables: dict[str, Any]) -> tuple[RunFolder, Assessment]:
+    def run(
+        simulator: Simulator, first_wait: float = 0.1, started: datetime = NOW, **tables: dict[str, Any]
+    ) -> tuple[RunFolder, Assessment]:
         key_id, secret = BASE_CREDENTIALS
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key_id)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
@@ -56,7 +59,8 @@ def scanner_in(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Scan:
         config = load_config(None, {"output": {"runs_dir": str(runs_dir)}, "scan": scan_table, **tables})
         with run_in_thread(simulator) as endpoint:
             monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-            folder, run = asyncio.run(scan(config, started=NOW, as_of=NOW, watcher=Silent()))
+            rules = rules_of(config)
+            folder, run = asyncio.run(scan(config, started=started, as_of=started, rules=rules, watcher=Silent()))
             return folder, judge(folder, run, Silent())
 
     return run
