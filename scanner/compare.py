@@ -149,7 +149,7 @@ def compare(
     begins = both["change"].isin((NEW, REAPPEARED))
     both["first_seen"] = both["old_first_seen"].mask(begins, as_of)
     if seen_since is not None and len(seen_since):
-        since = both["identity"].map(seen_since)
+        since = seen_since.reindex(both["identity"]).reset_index(drop=True)
         both["first_seen"] = both["first_seen"].mask(begins & since.notna(), since)
     both["last_seen"] = both["old_last_seen"].mask(is_new, as_of)
     both["state"] = both["change"].replace({NEW: OPEN, REAPPEARED: OPEN, "": RESOLVED})
@@ -280,9 +280,9 @@ def _own_history(folder: RunFolder, history: pd.DataFrame) -> pd.DataFrame:
 
 def _with_first_seen(assessment: Assessment, history: pd.DataFrame) -> pd.DataFrame:
     identity = findings_by_identity(assessment)["identity"]
-    first_seen = identity.map(history.set_index("identity")["first_seen"]).fillna(pd.Timestamp(assessment.run.as_of))
-    moments = pd.array(first_seen.to_numpy(), dtype="datetime64[s, UTC]")
-    return assessment.findings.assign(first_seen=moments)
+    known = history.set_index("identity")["first_seen"].reindex(identity)
+    first_seen = known.fillna(pd.Timestamp(assessment.run.as_of).as_unit("s"))
+    return assessment.findings.assign(first_seen=first_seen.array)
 
 
 def _trend(earlier: list[Run], run: Run) -> pd.DataFrame:

@@ -17,6 +17,9 @@ CONFIG = """
 [scan.rates]
 list_accounts = 100  # moto has no quota
 organizations = 100
+
+[checks]
+only = ["access-key-not-rotated"]  # what the plan's numbers are of
 """
 
 

@@ -41,7 +41,7 @@ def test_findings_csv_has_every_finding_the_worst_first(scan):
             "last_used": in_csv(row.key.used),
             "reason": row.reason,
             "exemption": "",
-            "first_seen": "",
+            "first_seen": in_csv(AS_OF),  # of all three runs
         }
         for row in scan.findings
     ]
@@ -83,6 +83,7 @@ def password(user: User) -> dict[str, Any]:
         "last_rotated": user.created,
         "last_used": user.password_used,
         "last_used_known": recorded or user.password_used is not None,
+        "no_use_recorded": user.password_used is None and user.has_password,
         "age_days": whole_days(AS_OF - user.created),
         "due_on": None,
         "failed_checks": None,
@@ -98,6 +99,7 @@ def access_key(row: Row) -> dict[str, Any]:
         "last_rotated": row.last_rotated,
         "last_used": row.key.used,
         "last_used_known": row.last_used != "not known",
+        "no_use_recorded": row.key.used is None,
         "age_days": row.days,
         "due_on": row.due,
         "failed_checks": CHECK if row.key.verdict == FAIL else None,
