@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from openpyxl.cell import Cell, WriteOnlyCell
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
@@ -38,6 +38,7 @@ class Look:
 
     bold: bool = False
     italic: bool = False
+    underline: Literal["single"] | None = None
     size: float = 11
     color: str | None = None
     fill: str | None = None
@@ -51,6 +52,7 @@ class Look:
 
 
 ACCENT, ALERT, ALERT_FILL, GREY, PALE = "1F3A5F", "8C1C13", "F7E1DE", "595959", "BFBFBF"
+LINK = "1F4E9E"
 INTEGER = "#,##0"
 
 TITLE = Look(bold=True, size=15, color=ACCENT)
@@ -65,6 +67,7 @@ COUNT = Look(align="right", number_format=INTEGER)
 TOTAL = Look(bold=True, align="right", number_format=INTEGER)
 TIE_OUT = Look(align="center")
 NOTE = Look(color=GREY, wraps=True)
+SIGNATURE = Look(line=GREY)
 VERDICT = Look(bold=True, size=13, color=ACCENT, wraps=True)
 ALERT_VERDICT = Look(bold=True, size=13, color=ALERT, fill=ALERT_FILL, wraps=True)
 ALERT_COUNT = Look(bold=True, color=ALERT, fill=ALERT_FILL, align="right", number_format=INTEGER)
@@ -75,7 +78,9 @@ DAY = Look(number_format="yyyy-mm-dd", align="center")
 def style_cell(sheet: Any, look: Look, value: Value = None) -> Cell:
     """A cell of this look. A text is made safe and stays a text, whatever it begins with."""
     cell: Cell = WriteOnlyCell(sheet)
-    cell.font = Font(name="Calibri", size=look.size, bold=look.bold, italic=look.italic, color=look.color)
+    cell.font = Font(
+        name="Calibri", size=look.size, bold=look.bold, italic=look.italic, color=look.color, underline=look.underline
+    )
     if look.fill:
         cell.fill = PatternFill("solid", start_color=look.fill)
     if look.line:

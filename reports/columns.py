@@ -29,6 +29,10 @@ class Column:
     """Columns that are not stand to the right of those that are."""
     alerts: frozenset[str] = field(default=frozenset())
     """The words that stand out."""
+    help: str = ""
+    """What a note at the heading says."""
+    links: Callable[[], Sequence[str | None]] | None = None
+    """Where each value of the whole table leads, such as `'Accounts'!A5`; None: nowhere."""
 
 
 def texts(name: str) -> Callable[[pd.DataFrame], list[str]]:

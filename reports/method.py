@@ -7,7 +7,7 @@ from typing import Any
 
 from reports.cells import EXPLANATION, LABEL, PROSE, TITLE
 from reports.sheets import Prose
-from reports.words import limit_texts, utc
+from reports.words import limit_text, limit_texts, utc
 from scanner.models import Assessment, CheckSummary, Outcome, Run, Verdict
 
 WIDTHS = (34, 96)
@@ -19,7 +19,27 @@ RULES = (
         " are 7,776,000 seconds: at exactly 90 d 0 h 0 s a key passes, one second later it fails. Ages are shown in"
         " whole days and decided to the second. AWS gives as last_rotated of a key the moment it was created.",
     ),
-    ("Population", "Active keys only, of every user of every scanned account, root users included."),
+    (
+        "Not used",
+        "A credential counts as unused when its last use lies the limit or longer back, as CIS has it (used less than"
+        " 45 days ago passes). One that was never used counts from its creation, a password from its last change.",
+    ),
+    (
+        "Population",
+        "Each check says below what it asks about, in every scanned account. Checks of a user or a root user as a whole"
+        " stand on the user's row with the credential password, also where there is no password.",
+    ),
+    (
+        "Exemptions",
+        "A finding that fails is EXEMPT where an exemption covers it that has begun and not ended at as_of. Users and"
+        " ARNs are matched as a whole, and * stands for any text. What is UNKNOWN is never exempt.",
+    ),
+    (
+        "Changes",
+        "A finding is the same as in an earlier run where the check, the user (by account, ARN and moment of creation)"
+        " and the credential (a key or certificate by its moment of creation) are. What was not read again is"
+        " not_rechecked, never resolved.",
+    ),
     (
         "Unknown is not pass",
         "A date that is missing, cannot be read or lies in the future gives UNKNOWN with a reason, never PASS. The same"
@@ -94,8 +114,7 @@ VERIFY = (
     ),
     (
         "Counts",
-        "Summary counts every total again by formula from the sheets Accounts, Findings and Access keys, and says"
-        " matches or DIFFERS.",
+        "Summary counts its totals again by formula from the other sheets, and says matches or DIFFERS.",
     ),
     (
         "One key",
@@ -114,16 +133,20 @@ def write_method(sheet: Any, assessment: Assessment) -> None:
     sections: tuple[tuple[str, Iterable[tuple[str, str]]], ...] = (
         ("Rules", RULES),
         ("Limits", limit_texts(run.limits)),
+        ("Overrides of OUs", _overrides(run)),
+        ("Evaluated again", _reevaluated(assessment)),
         ("Outcomes of an account", ((str(outcome), OUTCOMES[outcome]) for outcome in Outcome)),
         ("Verdicts", ((str(verdict), VERDICTS[verdict]) for verdict in Verdict)),
-        *((f"Check: {check.check_id}", _check(check)) for check in assessment.checks),
+        *((f"Check: {check.check_id}", _check(check, run)) for check in assessment.checks),
         ("Run", _run(run)),
         ("Session policy of the scan", _policy(run.session_policy)),
         ("Endpoints", run.endpoints.items()),
         ("Parameters", _flatten(run.parameters)),
         ("How to verify", VERIFY),
     )
-    for title, rows in sections:
+    for title, rows in ((title, list(rows)) for title, rows in sections):
+        if not rows:
+            continue
         page.section(title)
         for label, text in rows:
             page.values((LABEL, label), (PROSE, text))
@@ -145,10 +168,33 @@ def _run(run: Run) -> Iterator[tuple[str, str]]:
     yield "Versions", f"credaudit {run.tool_version}, Python {run.python_version}"
 
 
-def _check(check: CheckSummary) -> Iterator[tuple[str, str]]:
+def _overrides(run: Run) -> Iterator[tuple[str, str]]:
+    """What differs below which OU; of several above an account the deepest holds."""
+    for override in run.rules.overrides:
+        limits = [f"{name.replace('_', ' ')}: {limit_text(value)}" for name, value in override.limits.items()]
+        severities = [f"{check}: {severity}" for check, severity in override.severities.items()]
+        yield override.ou, "; ".join([*limits, *severities]) or "nothing"
+
+
+def _reevaluated(assessment: Assessment) -> Iterator[tuple[str, str]]:
+    if assessment.reevaluated is not None:
+        yield (
+            "When",
+            f"{utc(assessment.reevaluated)}, offline, from the evidence of {assessment.run.run_id}. What differs from"
+            " the run's own reports stands under Notes on Summary; the limits, checks and exemptions here are those in"
+            " force for this workbook. Parameters are those of the run.",
+        )
+
+
+def _check(check: CheckSummary, run: Run) -> Iterator[tuple[str, str]]:
     yield "Question", check.title
+    yield "Asks about", check.population
     yield "Severity", str(check.severity)
+    for name in check.limits:
+        yield f"Limit: {name.replace('_', ' ')}", limit_text(getattr(run.limits, name))
     yield "Why", check.why
+    if not check.controls:
+        yield "Controls", "none: no framework that credaudit knows asks for it in so many words"
     for number, control in enumerate(check.controls):
         name = " ".join(part for part in (control.framework, control.version) if part)
         yield (

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.cells import ALERT, DAY, INTEGER, MOMENT, PALE, Kind, Look, Value, cell_text, style_cell
+from reports.cells import ALERT, DAY, INTEGER, LINK, MOMENT, PALE, Kind, Look, Value, cell_text, style_cell
 from reports.columns import Column
 from reports.table import FORMULA_TRIGGERS
 
@@ -65,7 +65,8 @@ class _CellRenderer:
     """Turns the values of one column into cells; an empty one without a style is no cell."""
 
     def __init__(self, sheet: Any, letter: str, column: Column, *, is_styled: bool) -> None:
-        base = Look(wraps=column.wraps or column.kind is Kind.LINES, line=PALE) if is_styled else Look(vertical=None)
+        plain = Look(wraps=column.wraps or column.kind is Kind.LINES, line=PALE) if is_styled else Look(vertical=None)
+        base = replace(plain, color=LINK, underline="single") if column.links else plain
         number = replace(base, align="right", indent=1, number_format=INTEGER)
         date = replace(DAY if column.kind is Kind.DAY else MOMENT, line=base.line, vertical=base.vertical)
         alert = replace(base, bold=True, color=ALERT)
@@ -76,9 +77,10 @@ class _CellRenderer:
 
         unstyled = f'<c r="{letter}{_ROW}"'
         self._keeps_lines = column.kind is Kind.LINES
-        self._text = start(base) if is_styled else unstyled
-        self._empty = f"{self._text}/>" if is_styled else ""
-        self._number = start(number) if is_styled else unstyled
+        has_style = is_styled or column.links is not None
+        self._text = start(base) if has_style else unstyled
+        self._empty = f"{start(plain)}/>" if is_styled else ""
+        self._number = start(number) if has_style else unstyled
         self._date = start(date)
         self._quoted = start(base, "=")
         self._hash = start(replace(base, align="left"))

@@ -14,10 +14,13 @@ import numpy as np
 import pandas as pd
 from openpyxl import Workbook
 from openpyxl.cell import Cell
+from openpyxl.comments import Comment
 from openpyxl.formatting.rule import Rule
 from openpyxl.styles import Border, Side
 from openpyxl.styles.differential import DifferentialStyle
 from openpyxl.utils import get_column_letter, quote_sheetname
+from openpyxl.worksheet.hyperlink import Hyperlink
+from openpyxl.worksheet.pagebreak import Break
 from openpyxl.worksheet.properties import PageSetupProperties
 
 from reports.cells import (
@@ -42,6 +45,8 @@ HEADING_ROWS = 4
 """Title, explanation, an empty row, column headings."""
 MAX_ROW_HEIGHT = 409.0
 """Points; Excel's."""
+MAX_LINKS = 60_000
+"""Of a sheet; Excel holds 65,530."""
 CHUNK_ROWS = 5_000
 """Rows that are in memory as text at a time: some 20 MB of findings with their commands."""
 
@@ -104,10 +109,21 @@ class Table:
             sheet.append([style_cell(sheet, EXPLANATION, self.explanation)])
             sheet.append([])
             sheet.row_dimensions[HEADING_ROWS].height = LINE_HEIGHT * 2 + 3
-            sheet.append([style_cell(sheet, HEADING, column.title) for column in self.columns])
+            sheet.append([_heading(sheet, column) for column in self.columns])
+            self._link(sheet, start, end)
             renderer = RowRenderer(sheet, by_letter, is_styled=self.has_row_heights)
             rows[sheet] = DataRows(renderer, self, start, end)
         return rows
+
+    def _link(self, sheet: Any, start: int, end: int) -> None:
+        """Lead from the cells of each column that has links to their targets, as far as Excel can hold them."""
+        for number, column in enumerate(self.columns, start=1):
+            if column.links is None:
+                continue
+            letter = get_column_letter(number)
+            for row, target in enumerate(column.links()[start:end], start=HEADING_ROWS + 1):
+                if target is not None and len(sheet._hyperlinks) < MAX_LINKS:
+                    sheet._hyperlinks.append(Hyperlink(ref=f"{letter}{row}", location=target))
 
     def _set_up(self, sheet: Any, run_id: str, rows: int) -> None:
         set_up_page(sheet, run_id, [column.width for column in self.columns], orientation="landscape")
@@ -127,6 +143,13 @@ class Table:
             sheet.conditional_formatting.add(f"A{HEADING_ROWS + 1}:{get_column_letter(len(self.columns))}{last}", rule)
             sheet.oddHeader.left.text = self.title
             sheet.oddHeader.left.font = "Calibri,Bold"
+
+
+def _heading(sheet: Any, column: Column) -> Cell:
+    cell = style_cell(sheet, HEADING, column.title)
+    if column.help:
+        cell.comment = Comment(column.help, "credaudit", height=90, width=260)
+    return cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +189,9 @@ def set_up_page(sheet: Any, run_id: str, widths: Sequence[float], *, orientation
 
 
 _COLUMN_LOOK = Look(bold=True, color=GREY, line=ACCENT)
-_COLUMN_LOOKS = {
-    "Value": replace(_COLUMN_LOOK, align="right"),
-    "Recount": replace(_COLUMN_LOOK, align="right"),
-    "Tie-out": replace(_COLUMN_LOOK, align="center"),
-}
+_COLUMN_LOOKS = {"Tie-out": replace(_COLUMN_LOOK, align="center"), "Status": replace(_COLUMN_LOOK, align="center")}
+_TEXT_COLUMNS = ("", "Name", "User", "Outcome", "Credential", "Reason", "Recounted from", "Checks", "Date", "Signature")
+_NUMBER_COLUMN = replace(_COLUMN_LOOK, align="right")
 
 
 class Prose:
@@ -194,7 +215,10 @@ class Prose:
             wrapped = [
                 count_lines(str(cell.value), width)
                 for cell, width in zip(cells, self._widths, strict=False)
-                if cell is not None and isinstance(cell.value, str) and cell.alignment.wrap_text
+                if cell is not None
+                and isinstance(cell.value, str)
+                and cell.data_type != "f"
+                and cell.alignment.wrap_text
             ]
             height = LINE_HEIGHT * max(wrapped, default=1)
         self._sheet.row_dimensions[self.row].height = min(height, MAX_ROW_HEIGHT)
@@ -208,7 +232,8 @@ class Prose:
         """An empty row, then a heading with a line below it, over all columns."""
         self.blank()
         words = [*headings] + [""] * (len(self._widths) - 1 - len(headings))
-        cells = [style_cell(self._sheet, _COLUMN_LOOKS.get(word, _COLUMN_LOOK), word) for word in words]
+        looks = [_COLUMN_LOOKS.get(word, _COLUMN_LOOK if word in _TEXT_COLUMNS else _NUMBER_COLUMN) for word in words]
+        cells = [style_cell(self._sheet, look, word) for look, word in zip(looks, words, strict=True)]
         self.line([style_cell(self._sheet, SECTION, title), *cells], height=20)
 
     def across(self, look: Look, text: str, *, after: Sequence[Cell] = ()) -> None:
@@ -221,16 +246,26 @@ class Prose:
         last = get_column_letter(len(self._widths))
         self._sheet.merged_cells.add(f"{get_column_letter(first)}{self.row}:{last}{self.row}")
 
-    def record(self, first: tuple[Look, Value], second: tuple[Look, Value], *others: tuple[Look, Value]) -> None:
-        """A row of values of which the second is as wide as two columns."""
-        cells = [style_cell(self._sheet, *each) for each in (first, second, *others)]
-        width = self._widths[1] + self._widths[2]
-        lines = count_lines(str(cells[1].value or ""), width)
-        widths = (self._widths[0], *self._widths[3:])
-        for cell, column in zip((cells[0], *cells[2:]), widths, strict=True):
-            if cell.alignment.wrap_text:
-                lines = max(lines, count_lines(str(cell.value or ""), column))
-        self.line(
-            [cells[0], cells[1], style_cell(self._sheet, PROSE), *cells[2:]], height=LINE_HEIGHT * min(lines, MAX_LINES)
-        )
-        self._sheet.merged_cells.add(f"B{self.row}:C{self.row}")
+    def spread(self, *parts: tuple[Cell, int]) -> None:
+        """A row of cells, each as wide as so many columns; as high as the longest needs, up to MAX_LINES."""
+        cells: list[Cell] = []
+        lines = 1
+        for cell, span in parts:
+            width = sum(self._widths[len(cells) : len(cells) + span])
+            if span > 1:
+                first, last = (get_column_letter(len(cells) + at) for at in (1, span))
+                self._sheet.merged_cells.add(f"{first}{self.row + 1}:{last}{self.row + 1}")
+            if cell.alignment.wrap_text and isinstance(cell.value, str):
+                lines = max(lines, count_lines(cell.value, width))
+            cells += [cell, *[style_cell(self._sheet, PROSE)] * (span - 1)]
+        self.line(cells, height=LINE_HEIGHT * min(lines, MAX_LINES))
+
+    def page_break(self) -> None:
+        """What follows is printed on a new page."""
+        self._sheet.row_breaks.append(Break(id=self.row))
+
+    def picture(self, chart: Any, rows: int) -> None:
+        """A chart over so many empty rows."""
+        self._sheet.add_chart(chart, f"A{self.row + 2}")
+        for _ in range(rows):
+            self.blank()

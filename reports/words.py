@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
 
-from scanner.models import CheckSummary, Limits, Outcome, Run, Verdict
+from scanner.models import Assessment, CheckSummary, Limits, Outcome, Run, Severity, Verdict
 
 KEY_AGE_CHECK = "access-key-not-rotated"
 """The check whose population has a name of its own: active access keys."""
@@ -63,6 +63,22 @@ def result(check: CheckSummary, run: Run) -> str:
     return sentence
 
 
+def failing_in_words(assessment: Assessment) -> str:
+    """`25 findings fail: 1 critical, 24 medium; 2 could not be judged; 3 are exempt`."""
+    totals = assessment.run.totals or {}
+    by_severity = {str(severity): totals.get(str(severity), 0) for severity in reversed(Severity)}
+    failing = sum(by_severity.values())
+    sentence = "No finding fails"
+    if failing:
+        each = ", ".join(f"{count:,} {name}" for name, count in by_severity.items() if count)
+        sentence = f"{plural(failing, 'finding')} {'fails' if failing == 1 else 'fail'}: {each}"
+    if unknown := totals.get(Verdict.UNKNOWN, 0):
+        sentence += f"; {unknown:,} could not be judged"
+    if exempt := totals.get(Verdict.EXEMPT, 0):
+        sentence += f"; {exempt:,} {'is' if exempt == 1 else 'are'} exempt"
+    return sentence if assessment.run.is_complete else f"{sentence} (in the accounts that were assessed)"
+
+
 def count_failing(check: CheckSummary) -> int:
     """Those beyond the limit, whether an exemption covers them or not."""
     return check.verdicts[Verdict.FAIL] + check.verdicts[Verdict.EXEMPT]
@@ -78,10 +94,13 @@ def limit_texts(limits: Limits) -> Iterator[tuple[str, str]]:
     """Each limit's name and value."""
     for name in (each.name for each in fields(limits)):
         value = getattr(limits, name)
-        shown = (
-            f"{_days(value)} ({int(value.total_seconds()):,} seconds)" if isinstance(value, timedelta) else str(value)
-        )
-        yield name.replace("_", " "), shown
+        yield name.replace("_", " "), limit_text(value)
+
+
+def limit_text(value: timedelta) -> str:
+    """`90 days (7,776,000 seconds)`, `60 seconds`."""
+    seconds = f"{int(value.total_seconds()):,} seconds"
+    return f"{_days(value)} ({seconds})" if value >= timedelta(days=1) else seconds
 
 
 def utc(moment: datetime) -> str:

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+# With pyarrow installed pandas would keep texts in it, which refuses what is no Unicode; a name may hold that.
+pd.set_option("mode.string_storage", "python")
+
 ROOT_USER = "<root_account>"
 MORE = "additional_credentials"
 CREDENTIALS = ("password", "access_key_1", "access_key_2", "cert_1", "cert_2", MORE)

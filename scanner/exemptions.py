@@ -82,13 +82,13 @@ def _covers(exemption: Exemption, findings: pd.DataFrame, population: Sequence[A
             for each in population
             if each.account_id in exemption.accounts or any(each.stands_under(ou) for ou in exemption.ous)
         }
-        covered &= findings["account_id"].isin(chosen).to_numpy(dtype=bool)
+        covered = covered & findings["account_id"].isin(chosen).to_numpy(dtype=bool)
     for column, pattern in (("user", exemption.user), ("arn", exemption.arn)):
         if pattern:
             fits = matcher(pattern)
             names = findings.loc[covered, column].unique()
             matching = [name for name in names if fits.fullmatch(name)]
-            covered &= findings[column].isin(matching).to_numpy(dtype=bool)
+            covered = covered & findings[column].isin(matching).to_numpy(dtype=bool)
     return covered
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.table import safe_text
-from reports.words import GAPS, OUTCOME_WORDS, coverage, outcome_counts, plural, result
+from reports.words import GAPS, OUTCOME_WORDS, coverage, failing_in_words, outcome_counts, plural, result
 from scanner.models import Assessment, LedgerEntry, Outcome, Run, Verdict
 
 PLAIN_LINE_SECONDS = 5.0
@@ -236,8 +236,9 @@ class Terminal:
         parts = [f"{counts[outcome]:,} {OUTCOME_WORDS[outcome]}" for outcome in Outcome if counts[outcome]]
         self._line("", "", f"  {plural(counts['listed'], 'account')} listed = {' + '.join(parts)}")
         self._gaps(assessment)
+        self._line("", "", failing_in_words(assessment))
         for check in assessment.checks:
-            self._line("", "", result(check, run))
+            self._line("", "", f"  {result(check, run)}")
         self._worst(assessment.findings)
         for note in run.notes:
             self._line("Note", "yellow", f": {note}")
