@@ -1,6 +1,7 @@
 """findings.json: all that an assessment says, for programs; schema/findings-1.0.schema.json describes it.
 
-Text is kept as its owner wrote it. In the file it is ASCII: what controls a terminal or turns a line around is an escape.
+Text is kept as its owner wrote it. The file is ASCII: a character that controls a terminal, or turns a line around, is
+an escape in it.
 """
 
 from __future__ import annotations
