@@ -75,7 +75,7 @@ def _state(exemption: Exemption, as_of: datetime) -> str:
 
 def _covers(exemption: Exemption, findings: pd.DataFrame, population: Sequence[Account]) -> np.ndarray:
     """Which findings it names, whether it is live or not."""
-    covered = findings["check"].isin(exemption.checks).to_numpy(dtype=bool)
+    covered = findings["check"].isin(exemption.checks).to_numpy(dtype=bool, copy=True)
     if exemption.accounts or exemption.ous:
         chosen = {
             each.account_id
