@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-# With pyarrow installed pandas would keep texts in it, which refuses what is no Unicode; a name may hold that.
+# As text is kept where pyarrow is not installed: pyarrow refuses half a surrogate pair, and a name may hold one.
 pd.set_option("mode.string_storage", "python")
 
 ROOT_USER = "<root_account>"
