@@ -17,14 +17,12 @@ from scanner.history import (
     NOT_RECHECKED,
     OPEN,
     RESOLVED,
-    SEPARATOR,
     SHOWN,
     empty_history,
-    findings_by_identity,
-    identify,
     read_history,
     write_history,
 )
+from scanner.identity import SEPARATOR, findings_by_identity, identify
 from scanner.models import (
     CHANGE_COLUMNS,
     TREND_COLUMNS,
