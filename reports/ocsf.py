@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from reports.json import plain_rows, to_json
+from scanner.identity import findings_by_identity
 from scanner.models import Assessment, CheckSummary, Run, Severity, Verdict
 
 OCSF_VERSION = "1.5.0"
@@ -69,27 +70,20 @@ def events(assessment: Assessment) -> Iterator[dict[str, Any]]:
         },
         compliance={check.check_id: _compliance(check) for check in assessment.checks},
     )
-    for row in plain_rows(_with_user_created(assessment)):
+    for row in plain_rows(_with_uid(assessment)):
         yield _event(row, common)
 
 
-def finding_uid(row: dict[str, Any]) -> str:
-    """The same in every run for the same credential and check; another for a new user or key in the place of an old."""
-    rotated = None if row["credential"] == "password" else row["last_rotated"]
-    identity = [row["account_id"], row["arn"], row["user_created"], row["credential"], rotated, row["check"]]
-    return hashlib.sha256(to_json(identity).encode()).hexdigest()[:32]
-
-
-def _with_user_created(assessment: Assessment) -> pd.DataFrame:
-    """The findings, and when AWS says that their users were created."""
-    keys = ["account_id", "arn", "credential"]
-    known = assessment.credentials[[*keys, "user_created"]].drop_duplicates(keys)
-    return assessment.findings.merge(known, how="left", on=keys)
+def _with_uid(assessment: Assessment) -> pd.DataFrame:
+    """The findings, each with a `uid` that it has in every run: a hash of its identity."""
+    identified = findings_by_identity(assessment)["identity"]
+    uids = [hashlib.sha256(each.encode("utf-8", "surrogatepass")).hexdigest()[:32] for each in identified]
+    return assessment.findings.assign(uid=uids)
 
 
 def _event(row: dict[str, Any], common: _Common) -> dict[str, Any]:
     first_seen = common.time if row["first_seen"] is None else _milliseconds(datetime.fromisoformat(row["first_seen"]))
-    uid = finding_uid(row)
+    uid = row["uid"]
     activity_id, activity = UPDATE if first_seen < common.time else CREATE
     severity_id, severity = SEVERITIES[Severity(row["severity"])]
     status_id, status = SUPPRESSED if row["verdict"] == Verdict.EXEMPT else NEW
