@@ -155,8 +155,10 @@ def hostile(assessment: Assessment) -> Assessment:
     """With every text that a stranger chooses replaced by one that acts wherever it can."""
 
     def renamed(frame: pd.DataFrame) -> pd.DataFrame:
-        strangers = ("account_name", "ou_path", "user", "email", "reason")
+        strangers = ("account_name", "ou_path", "email", "reason")
         texts = {name: pd.array([HOSTILE_NAME] * len(frame), "string") for name in strangers if name in frame.columns}
+        if "user" in frame.columns:
+            texts["user"] = HOSTILE_NAME + frame["user"]
         return frame.assign(**texts)
 
     return replace(
