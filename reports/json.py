@@ -24,6 +24,7 @@ SCHEMA_VERSION = "1.0"
 """The first number changes when a reader must change, the second when there is more to read."""
 CHUNK_ROWS = 5_000
 """Rows that are in memory as Python values at a time."""
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)
 
 
 def write_json(assessment: Assessment, path: Path) -> None:
@@ -45,7 +46,7 @@ def write_json(assessment: Assessment, path: Path) -> None:
 
 def to_json(value: object) -> str:
     """The value in ASCII, on one line."""
-    return json.dumps(value, ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def plain_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -77,7 +77,7 @@ def events(assessment: Assessment) -> Iterator[dict[str, Any]]:
 def _with_uid(assessment: Assessment) -> pd.DataFrame:
     """The findings, each with a `uid` that it has in every run: a hash of its identity."""
     identified = findings_by_identity(assessment)["identity"]
-    uids = [hashlib.sha256(each.encode("utf-8", "surrogatepass")).hexdigest()[:32] for each in identified]
+    uids = [hashlib.sha256(each.encode()).hexdigest()[:32] for each in identified]
     return assessment.findings.assign(uid=uids)
 
 
