@@ -35,6 +35,7 @@ OPEN_FILES = 1024
 """Connections and evidence files of a scan at the default concurrency need more than the 256 of some systems."""
 
 EXIT_OK = 0
+EXIT_DIFFERS = 1
 EXIT_FINDINGS = 3
 EXIT_INCOMPLETE = 4
 EXIT_INTERRUPTED = 130
@@ -176,6 +177,35 @@ def report(
         terminal.summarize(assessment, all_is_well=code == EXIT_OK)
         typer.echo(path)
     raise typer.Exit(code)
+
+
+@app.command()
+def verify(
+    run: Annotated[str, typer.Argument(metavar="<run>", help="A run's folder, or its name in the runs folder.")],
+    runs_dir: RunsDir = None,
+    quiet: Quiet = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+) -> None:
+    """Check a stored run, offline: its files by its manifest, its findings by its evidence, its place among the runs.
+
+    Says which file, row and column, or run of the chain differs. Writes nothing into the run's folder.
+    The manifest's SHA-256 goes to stdout: keep it where the runs are not.
+
+    Exit codes: 0 everything holds; 1 something differs, or cannot be verified; 2 no such run.
+    """
+    from scanner.config import Config
+    from scanner.terminal import Terminal
+    from scanner.verify import find_run
+    from scanner.verify import verify as verify_run
+
+    terminal = Terminal(quiet=quiet, as_json=log_format is LogFormat.JSON)
+    with _errors_as_exit_codes(terminal):
+        path = find_run(runs_dir or Path(Config().output.runs_dir), run)
+        result = verify_run(path)
+        terminal.verified(result)
+        if result.holds:
+            typer.echo(f"{result.sha256}  {path.name}/manifest.json")
+    raise typer.Exit(EXIT_OK if result.holds else EXIT_DIFFERS)
 
 
 @app.command()
@@ -321,11 +351,13 @@ def _scan_and_report(
             _write_reports(folder.reports, assessment, settings.output.formats, terminal)
             terminal.enters("close")
             folder.write_run(assessment.run)
-            folder.write_manifest(previous_run(folder.path.parent, assessment.run.organization_id, folder.path.name))
+            previous = previous_run(folder.path.parent, assessment.run.organization_id, folder.path.name)
+            sealed = folder.write_manifest(previous)
         except EvidenceError as error:
             advice = f"{error.advice} What was collected is kept: `credaudit scan --resume latest` goes on from it."
             raise EvidenceError(str(error), advice.strip()) from None
     code = EXIT_INTERRUPTED if signals else _exit_code(assessment, fail_on)
+    terminal.closed(assessment.run, sealed)
     terminal.summarize(assessment, all_is_well=code == EXIT_OK)
     typer.echo(folder.path)
     return code

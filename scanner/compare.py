@@ -63,7 +63,7 @@ def with_history(folder: RunFolder, assessment: Assessment, *, write: bool) -> A
     return replace(
         assessment,
         run=replace(assessment.run, notes=(*assessment.run.notes, *notes)),
-        findings=_with_first_seen(assessment, history),
+        findings=with_first_seen(assessment, history),
         changes=changes,
         trend=_trend([run for _, run in earlier], assessment.run),
     )
@@ -276,7 +276,8 @@ def _own_history(folder: RunFolder, history: pd.DataFrame) -> pd.DataFrame:
         return history
 
 
-def _with_first_seen(assessment: Assessment, history: pd.DataFrame) -> pd.DataFrame:
+def with_first_seen(assessment: Assessment, history: pd.DataFrame) -> pd.DataFrame:
+    """The findings, each with the moment that the history knows it from."""
     identity = findings_by_identity(assessment)["identity"]
     known = history.set_index("identity")["first_seen"].reindex(identity)
     first_seen = known.fillna(pd.Timestamp(assessment.run.as_of).as_unit("s"))

@@ -120,19 +120,24 @@ class RunFolder:
         finally:
             os.close(descriptor)
 
-    def write_manifest(self, previous: Path | None) -> None:
-        """manifest.json: SHA-256 and size of every other file, and of the previous run's manifest; written last."""
+    def write_manifest(self, previous: Path | None) -> str:
+        """manifest.json: SHA-256 and size of every other file, and of the previous run's manifest; written last.
+
+        Gives its own SHA-256.
+        """
         entries = {
             path.relative_to(self.path).as_posix(): {"sha256": sha256_of(path), "bytes": path.stat().st_size}
             for path in sorted(self.path.rglob("*"))
-            if path.is_file() and path.name != MANIFEST
+            if path.is_file() and path != self.path / MANIFEST
         }
         content = {
             "run_id": self.path.name,
             "previous": {"run_id": previous.name, "sha256": _hash_or_none(previous / MANIFEST)} if previous else None,
             "files": entries,
         }
-        self._write(self.path / MANIFEST, _to_json(content))
+        sealed = seal(content)
+        self._write(self.path / MANIFEST, sealed)
+        return hashlib.sha256(sealed).hexdigest()
 
     # What everything after it reads
 
@@ -240,6 +245,11 @@ def previous_run(runs_dir: Path, organization_id: str, before: str) -> Path | No
     """The newest finished run of the same organization before `before`, or None."""
     finished = [path.parent for path in runs_dir.glob(f"*-{organization_id}/{MANIFEST}") if path.parent.name < before]
     return max(finished, key=lambda path: path.name, default=None)
+
+
+def seal(content: dict[str, Any]) -> bytes:
+    """manifest.json, which ends with the SHA-256 of what stands before it: there is one way only to write it."""
+    return _to_json(content | {"sha256": hashlib.sha256(_to_json(content)).hexdigest()})
 
 
 def _hash_or_none(path: Path) -> str | None:

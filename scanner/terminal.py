@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -21,6 +21,9 @@ from rich.text import Text
 from reports.table import safe_text
 from reports.words import GAPS, OUTCOME_WORDS, coverage, failing_in_words, outcome_counts, plural, result
 from scanner.models import Assessment, LedgerEntry, Outcome, Run, Verdict
+
+if TYPE_CHECKING:
+    from scanner.verify import Verification
 
 PLAIN_LINE_SECONDS = 5.0
 LOG_WIDTH = 140
@@ -196,6 +199,32 @@ class Terminal:
         print(json.dumps({"time": now, "event": event, **values}), file=sys.stderr, flush=True)  # noqa: T201
 
     # When it ends
+
+    def closed(self, run: Run, sha256: str) -> None:
+        """The run's manifest stands; a copy of its hash elsewhere is what no one can change along with it."""
+        self._say("run_closed", f"SHA-256 of manifest.json: {sha256}", run_id=run.run_id, manifest_sha256=sha256)
+
+    def verified(self, result: Verification) -> None:
+        """What holds, or every difference by its place; then how many more there are."""
+        more = result.count - len(result.differences)
+        if self._as_json:
+            shown = [{"where": safe_text(each.where), "what": safe_text(each.what)} for each in result.differences]
+            counted = {"files": result.files, "runs": result.runs, "manifest_sha256": result.sha256}
+            self._json("verified", run_id=result.run_id, holds=result.holds, **counted, differences=shown, more=more)
+            return
+        if result.holds:
+            if not self._quiet:
+                checked = f": {plural(result.files, 'file')}, a chain of {plural(result.runs, 'run')}, every finding"
+                self._line("VERIFIED", "bold green", f" {result.run_id}{checked}")
+                self._line("", "", f"SHA-256 of manifest.json: {result.sha256}")
+            return
+        self._line("DIFFERS", "bold red", f" {result.run_id}: {plural(result.count, 'difference')}")
+        for each in result.differences:
+            self._line("", "", f"  {each}")
+        if more:
+            self._line("", "", f"  … and {more:,} more")
+        if result.note:
+            self._line("Note", "yellow", f": {result.note}")
 
     def leave(self, message: str) -> None:
         """The last word of a process that ends without unwinding: the terminal is left as it was found."""
