@@ -13,9 +13,12 @@ demo: $(VENV)/.installed
 	if [ $$code -eq 4 ]; then echo "The demo worked: exit code 4 says that the run is incomplete, as it should be."; \
 	else echo "The demo ended with exit code $$code instead of 4."; exit 1; fi
 
+# More processes than the smallest machine has cores: many tests wait. JOBS=0 is one after the other.
+JOBS ?= 4
+
 test: $(VENV)/.installed-dev
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses $(JOBS) --dist loadgroup
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -19,6 +19,18 @@ os.environ.update(
 )
 
 
+SHARED = ("aws", "demo", "history")
+"""Fixtures of a module or more that take long to make."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, those of one costly fixture stay in one: else each would make it anew."""
+    for item in items:
+        for name in SHARED:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(name))
+
+
 @pytest.fixture(autouse=True)
 def no_real_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that wants credentials sets them itself; what it sets is gone afterwards."""
