@@ -415,13 +415,37 @@ def _writers(
 
         for name, frame in tables(assessment).items():
             yield name, partial(write_csv, frame)
+    if "html" in formats:
+        terminal.enters("html")
+        from reports.html import write_html
+
+        yield "report.html", partial(write_html, assessment)
+    if "json" in formats:
+        terminal.enters("json")
+        from reports.json import write_json
+
+        yield "findings.json", partial(write_json, assessment)
+    if "ocsf" in formats:
+        terminal.enters("ocsf")
+        from reports.ocsf import write_ocsf
+
+        yield "findings.ocsf.jsonl", partial(write_ocsf, assessment)
+    if "parquet" in formats:
+        terminal.enters("parquet")
+        from reports.parquet import write_parquet
+
+        yield "credentials.parquet", partial(write_parquet, assessment)
 
 
 def _load_rules(settings: Config, now: datetime) -> Rules:
-    """The rules in force, with the exemptions that their file holds."""
+    """The rules in force, with the exemptions that their file holds; raises ConfigError for what cannot be done."""
     from scanner.exemption_file import load_exemptions
     from scanner.rules import rules_of
 
+    if "parquet" in settings.output.formats:
+        from reports.parquet import check_available
+
+        check_available()
     table = settings.exemptions
     exemptions = load_exemptions(Path(table.file), now=now, max_days=table.max_days) if table.file else ()
     return rules_of(settings, exemptions)

@@ -53,6 +53,10 @@ PHASES = {
     "evaluate": "Deciding the checks",
     "workbook": "Writing the workbook",
     "csv": "Writing the CSV files",
+    "html": "Writing the page",
+    "json": "Writing findings.json",
+    "ocsf": "Writing findings.ocsf.jsonl",
+    "parquet": "Writing credentials.parquet",
     "close": "Closing the run folder",
 }
 """What a run does, one after the other, and what is shown of it."""

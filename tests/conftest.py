@@ -24,7 +24,7 @@ SHARED = ("aws", "demo", "history")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those of one costly fixture stay in one: else each would make it anew."""
+    """Where several processes share the tests, those of one costly fixture stay in one, so that it is made once."""
     for item in items:
         for name in SHARED:
             if name in getattr(item, "fixturenames", ()):
