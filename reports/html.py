@@ -28,7 +28,6 @@ from reports.words import (
     limit_texts,
     outcome_counts,
     plural,
-    result,
     utc,
 )
 from scanner.models import Assessment, Outcome, Verdict
@@ -104,7 +103,7 @@ def _content(assessment: Assessment) -> dict[str, Any]:
         "counts": [(OUTCOME_WORDS[each], counts[each], each.is_gap and counts[each] > 0) for each in Outcome],
         "listed": counts["listed"],
         "accounted_for": sum(counts[each] for each in Outcome),
-        "checks": [(check, sum(check.verdicts.values()), result(check, run)) for check in assessment.checks],
+        "checks": [(check, sum(check.verdicts.values())) for check in assessment.checks],
         "verdicts": list(Verdict),
         "severities": SEVERITIES,
         "requirements": requirements(assessment.checks),
