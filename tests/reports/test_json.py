@@ -16,7 +16,7 @@ import reports
 from reports import json as writer
 from reports.json import SCHEMA_VERSION, write_json
 from scanner import models
-from scanner.evaluate import FINDING_COLUMNS
+from scanner.evaluate import ACCOUNT_COLUMNS, FINDING_COLUMNS
 from scanner.models import EXEMPTION_COLUMNS, Assessment, Verdict
 
 from .assessed import EXEMPT_ACCOUNT, HOSTILE_NAME, demo_assessment, empty_assessment, full, hostile
@@ -159,6 +159,7 @@ def test_the_schema_names_the_words_of_the_models() -> None:
     assert definitions["account"]["properties"]["outcome"]["enum"] == list(models.Outcome)
     assert set(definitions["verdict"]["enum"]) == {*Verdict} - {Verdict.PASS}
     assert list(definitions["finding"]["properties"]) == list(FINDING_COLUMNS)
+    assert set(definitions["account"]["properties"]) >= set(ACCOUNT_COLUMNS)
     assert list(definitions["exemption"]["properties"]) == list(EXEMPTION_COLUMNS)
     assert list(definitions["due_soon"]["properties"]) == list(models.DUE_SOON_COLUMNS)
     changed = definitions["changes"]["properties"]["findings"]["items"]["properties"]
