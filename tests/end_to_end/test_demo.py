@@ -62,9 +62,11 @@ def test_it_ends_incomplete_and_says_which_accounts_and_why(
 def test_it_leaves_a_complete_set_of_reports(demo: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     _, folder = demo
     reports = {path.name for path in (folder / "reports").iterdir()}
-    assert reports == {"workbook.xlsx", "findings.csv", "credentials.csv", "accounts.csv"}
+    tables = {"findings.csv", "credentials.csv", "accounts.csv"}
+    assert reports == {"workbook.xlsx", "report.html", "findings.json", "findings.ocsf.jsonl", *tables}
     workbook = openpyxl.load_workbook(folder / "reports" / "workbook.xlsx")
-    assert workbook.sheetnames == ["Summary", "Findings", "Accounts", "Access keys", "Method"]
+    assert workbook.sheetnames[:2] == ["Summary", "Findings"]
+    assert workbook.sheetnames[-2:] == ["Controls", "Method"]
     with (folder / "reports" / "accounts.csv").open(newline="", encoding="utf-8") as file:
         outcomes = Counter(row["outcome"] for row in csv.DictReader(file))
     assert outcomes == {"scanned": 34, "not_active": 4, "access_denied": 1, "report_denied": 1}
