@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -19,6 +19,8 @@ from scanner.checks.rows import (
 )
 from scanner.credentials import ACCESS_KEYS, MORE, Credential
 from scanner.models import Limits, Severity
+
+NONE = timedelta(0)
 
 
 def _is_active(frame: pd.DataFrame) -> pd.Series:
@@ -93,7 +95,7 @@ def _is_key_of_console_user(frame: pd.DataFrame) -> pd.Series:
 def _came_with_user(frame: pd.DataFrame, limits: Limits, _as_of: datetime) -> pd.Series:
     apart = frame["last_rotated"] - frame["user_created"]
     fails = (apart <= limits.access_key_setup_window).astype("boolean")
-    is_sure = any_of_user(frame, is_user_row(frame) & frame["active"].notna())
+    is_sure = any_of_user(frame, is_user_row(frame) & frame["active"].notna()) & (apart >= NONE)
     return fails.mask(apart.isna() | (fails & ~(is_sure & frame["active"].notna())))
 
 
@@ -102,6 +104,8 @@ def _setup_reason(key: Credential, limits: Limits, _as_of: datetime) -> str:
         reason = "the report does not say when the user or the key was created"
     elif key.active is None:
         reason = "the report does not say whether the key is active"
+    elif key.last_rotated < key.user_created:
+        reason = "the report says that the key is older than its user"
     else:
         apart = int((key.last_rotated - key.user_created).total_seconds())
         reason = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -127,9 +127,13 @@ def _was_used(frame: pd.DataFrame, limits: Limits, as_of: datetime) -> pd.Series
 
 def _use_reason(root: Credential, limits: Limits, as_of: datetime) -> str:
     days = limits.root_unused.days
-    if root.last_used is not None and root.last_used <= as_of and as_of - root.last_used <= limits.root_unused:
+    if root.last_used is not None and timedelta(0) <= as_of - root.last_used <= limits.root_unused:
         ago = duration(as_of - root.last_used)
         return f"the root user signed in at {moment(root.last_used)}, {ago} before; the limit is {days} days"
+    if root.last_used is not None and root.last_used > as_of:
+        return (
+            f"the report has a sign-in of the root user after the moment ages are measured at: {moment(root.last_used)}"
+        )
     return (
         f"an access key of the root user was used within {days} days, or the report does not say when; its rows in"
         " credentials.csv have the dates"
