@@ -209,6 +209,24 @@ def verify(
 
 
 @app.command()
+def checks(
+    check: Annotated[str | None, typer.Argument(metavar="[<check>]", help="Explain this one.")] = None,
+) -> None:
+    """List the checks with their severity and limits, or explain one: why, controls, and the commands that fix it."""
+    from scanner.checks import CATALOGUE
+    from scanner.checks.explain import explanation, listing
+    from scanner.rules import check_id
+    from scanner.terminal import Terminal
+
+    with _errors_as_exit_codes(Terminal(quiet=False, as_json=False)):
+        if check is None:
+            typer.echo(listing(CATALOGUE))
+        else:
+            wanted = check_id(check)
+            typer.echo(next(explanation(each) for each in CATALOGUE if each.id == wanted))
+
+
+@app.command()
 def demo(
     runs_dir: Annotated[Path, typer.Option("--runs-dir", help="Where the demo's run is kept.")] = Path("demo-runs"),
     fail_on: FailOnOption = FailOn.LOW,
