@@ -17,10 +17,14 @@ from scanner.rules import check_id
 
 ADVICE = "docs/exemptions.md explains the file. Nothing was asked of AWS."
 DAY = timedelta(days=1)
+FIRST_YEAR, LAST_YEAR = 2000, 2199
+"""Near the years 0 and 9999 Python's dates end."""
 
 
 def _moment(value: object) -> datetime:
     """A day or a moment with its zone; UTC."""
+    if isinstance(value, date) and not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"must be of the years {FIRST_YEAR} to {LAST_YEAR}")
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError("must say its zone, such as 2027-03-31T18:00:00Z, or be a day")
