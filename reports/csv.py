@@ -1,4 +1,4 @@
-"""findings.csv, credentials.csv and accounts.csv: UTF-8, RFC 4180, with no cell that a spreadsheet would run."""
+"""The CSV files: UTF-8, RFC 4180, with no cell that a spreadsheet would run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports.table import DATE_COLUMNS, FORMULA_TRIGGERS, safe_text
-from scanner.models import Assessment
+from scanner.models import Assessment, Changes
 
 MULTI_LINE_COLUMNS = frozenset({"fix", "undo"})
 """Our own texts; their line breaks stay."""
@@ -25,11 +25,19 @@ _EMPTY_LINE = '""'
 def tables(assessment: Assessment) -> dict[str, pd.DataFrame]:
     """File name → its frame, with exactly the columns it is written with."""
     columns = [name for name in assessment.credentials.columns if not name.startswith("verdict:")]
-    return {
+    files = {
         "findings.csv": assessment.findings,
         "credentials.csv": assessment.credentials[columns],
         "accounts.csv": assessment.accounts,
     }
+    if assessment.changes is not None:
+        files |= change_tables(assessment.changes)
+    return files
+
+
+def change_tables(changes: Changes) -> dict[str, pd.DataFrame]:
+    """File name → its frame, of what changed since an earlier run."""
+    return {"changes.csv": changes.findings, "account_changes.csv": changes.accounts}
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -62,6 +64,13 @@ class FailOn(StrEnum):
 
 class LogFormat(StrEnum):
     """How progress is written to stderr."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class CompareFormat(StrEnum):
+    """How a comparison is told."""
 
     TEXT = "text"
     JSON = "json"
@@ -156,8 +165,8 @@ def report(
 
     Without --config and --as-of the findings are the same, to the byte. Exit codes as those of scan.
     """
-    from scanner.compare import with_history
     from scanner.config import Config, load_config
+    from scanner.history import with_history
     from scanner.reevaluate import reevaluate
     from scanner.resume import open_run
     from scanner.terminal import Terminal
@@ -224,6 +233,61 @@ def checks(
         else:
             wanted = check_id(check)
             typer.echo(next(explanation(each) for each in CATALOGUE if each.id == wanted))
+
+
+@app.command()
+def compare(
+    old: Annotated[str, typer.Argument(metavar="<old>", help="The earlier run: its folder, or its name.")],
+    new: Annotated[str, typer.Argument(metavar="<new>", help="The later run.")],
+    runs_dir: RunsDir = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A new folder for changes.csv and account_changes.csv.")
+    ] = None,
+    output: Annotated[
+        CompareFormat, typer.Option("--format", help="A summary on stderr, or every change on stdout, as JSON.")
+    ] = CompareFormat.TEXT,
+    fail_on: FailOnOption = FailOn.LOW,
+) -> None:
+    """Tell what changed from one stored run to another, offline: each judged anew by its own rules and moment.
+
+    Exit codes: 0 nothing is new; 1 the evidence cannot be read; 2 wrong usage, no run, or of another organization;
+    3 findings are new or reappeared; 4 the later run is incomplete.
+    """
+    from reports.changes import as_json, in_words
+    from reports.csv import change_tables, write_csv
+    from scanner.evidence import open_for_replacement
+    from scanner.history import between
+    from scanner.reevaluate import reevaluate
+    from scanner.resume import open_run
+    from scanner.terminal import Terminal
+
+    terminal = Terminal()
+    now = datetime.now(UTC).replace(microsecond=0)
+    with _errors_as_exit_codes(terminal):
+        runs = runs_dir or Path("runs")
+        (old_folder, old_run), (new_folder, new_run) = (open_run(runs, name, "compare") for name in (old, new))
+        if old_run.organization_id != new_run.organization_id:
+            raise ConfigError("compare: the two runs are of different organizations", "Name two runs of the same one.")
+        if old_run.run_id >= new_run.run_id:
+            raise ConfigError(
+                f"compare: {old_run.run_id} is not earlier than {new_run.run_id}", "Name the earlier run first."
+            )
+        before = reevaluate(old_folder, old_run, at=now)
+        assessment = between(old_folder, before, new_folder, reevaluate(new_folder, new_run, at=now))
+        changes = assessment.changes
+        assert changes is not None
+        if out is not None:
+            folder = _new_folder(out, new_folder, now)
+            for name, frame in change_tables(changes).items():
+                with open_for_replacement(folder / name) as path:
+                    write_csv(frame, path)
+        if output is CompareFormat.JSON:
+            typer.echo(json.dumps(as_json(assessment), indent=1))
+        else:
+            terminal.tell([*in_words(changes), *(f"Note: {note}" for note in assessment.run.notes)])
+        is_new = changes.findings["change"].isin(("new", "reappeared"))
+        code = _exit_code(replace(assessment, findings=changes.findings[is_new]), fail_on)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -344,8 +408,8 @@ def _scan_and_report(
     """Lock, scan, write the reports, close the run folder; return the exit code."""
     import uvloop
 
-    from scanner.compare import with_history
     from scanner.evidence import lock_runs, previous_run
+    from scanner.history import with_history
     from scanner.scan import judge, scan
 
     rules = _load_rules(settings, started)

@@ -1,307 +1,383 @@
-"""One run beside those before it: new, reappeared, still open, resolved; not re-checked is never resolved."""
+"""What differs from the runs before: new, reappeared, still open, not checked again, resolved. Asks no clock, no disk.
+
+A finding is the same in two runs when check, account, ARN, the user's creation and the credential are; a key or a
+certificate is known by its creation, since its slot moves when another is deleted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from scanner.errors import EvidenceError
-from scanner.evidence import NOT_OURS, RunFolder
-from scanner.history import (
-    HISTORY_COLUMNS,
-    KEPT,
-    NOT_RECHECKED,
-    OPEN,
-    RESOLVED,
-    SHOWN,
-    empty_history,
-    read_history,
-    write_history,
-)
-from scanner.identity import SEPARATOR, findings_by_identity, identify
-from scanner.models import (
-    CHANGE_COLUMNS,
-    TREND_COLUMNS,
-    Account,
-    Assessment,
-    Changes,
-    LedgerEntry,
-    Outcome,
-    Run,
-    Verdict,
-)
+from scanner.credentials import MORE
+from scanner.identity import IDENTITY, KINDS, identify, joined_texts, with_identity
+from scanner.models import CHANGE_COLUMNS, TREND_COLUMNS, Assessment, Changes, Outcome, Rules, Severity, Verdict
 
-TREND_RUNS = 12
-NEW, REAPPEARED = "new", "reappeared"
-CHANGE_ORDER = (NEW, REAPPEARED, OPEN, NOT_RECHECKED, RESOLVED)
+NEW, REAPPEARED, OPEN, NOT_RECHECKED, RESOLVED = "new", "reappeared", "open", "not_rechecked", "resolved"
+CHANGES = (NEW, REAPPEARED, OPEN, NOT_RECHECKED, RESOLVED)
+JOINED, LEFT, NOT_READ, READ_AGAIN = "joined", "left", "not read", "read again"
 
+SHOWN = ("account_name", "ou_path", "user", "credential", "key_id", "title", "severity", "verdict")
+HISTORY_SCHEMA: dict[str, Any] = {
+    "check": "string",
+    "account_id": "string",
+    "arn": "string",
+    "user_created": "datetime64[s, UTC]",
+    "kind": "string",
+    "made": "datetime64[s, UTC]",
+    "nth": "Int64",
+    **dict.fromkeys(SHOWN, "string"),
+    "was": "string",
+    "was_verdict": "string",
+    "state": "string",
+    "first_seen": "datetime64[s, UTC]",
+    "earlier": "datetime64[s, UTC]",
+    "last_seen": "datetime64[s, UTC]",
+    "resolved": "datetime64[s, UTC]",
+}
+"""One row per finding that was ever seen. `kind`, `made` and `nth` say which credential of the user it is: `nth`
+tells those apart that were created in the same second, or have no date. `was` is its state in the run to compare with
+(open, resolved, or empty where that did not know it), `state` what is known since. Of what came back, `earlier` is when
+it was first seen before that, and `resolved` when it was found resolved."""
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """The run that another is compared with."""
-
-    run: Run
-    history: pd.DataFrame
-    accounts: Mapping[str, tuple[Account, Outcome]]
+ACCOUNT_COLUMNS = ("account_id", "account_name", "outcome")
+KEPT = timedelta(days=730)
+"""So long a resolved finding, or one of an account that has left, is remembered."""
+MOST_TREND_ROWS = 12
+WORDS = {"access_key": "access key", "cert": "certificate"}
 
 
-def with_history(folder: RunFolder, assessment: Assessment, *, write: bool) -> Assessment:
-    """The assessment with what is known of its findings from the runs before it, and what changed since the last
-    complete one; `write` leaves history.jsonl in the folder for the runs after it."""
-    earlier = list(_earlier_runs(folder, assessment.run))
-    before, notes = _last_complete(earlier)
-    seen_since = _seen_since(earlier, before)
-    changes, history = compare(before, assessment, seen_since)
-    if write:
-        write_history(folder, history)
-    elif before is None:
-        history = _own_history(folder, history)
-    return replace(
-        assessment,
-        run=replace(assessment.run, notes=(*assessment.run.notes, *notes)),
-        findings=with_first_seen(assessment, history),
-        changes=changes,
-        trend=_trend([run for _, run in earlier], assessment.run),
-    )
+def empty_frame(schema: dict[str, Any]) -> pd.DataFrame:
+    """No rows, with these columns."""
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in schema.items()})
 
 
-def _earlier_runs(folder: RunFolder, run: Run) -> Iterator[tuple[RunFolder, Run]]:
-    """The finished runs of the same organization before this one, the latest first."""
-    runs_dir, name = folder.path.parent, folder.path.name
-    paths = [path for path in runs_dir.glob(f"*-{run.organization_id}") if path.name < name]
-    for path in sorted(paths, key=lambda path: path.name, reverse=True):
-        try:
-            other = RunFolder(path).read_run()
-            if other.organization_id == run.organization_id and other.finished is not None:
-                yield RunFolder(path), other
-        except (OSError, *NOT_OURS):
-            continue  # no run, or one that was killed before it had written anything
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What the runs so far know: each finding ever seen, and the run to compare with."""
+
+    run_id: str = ""
+    """The last complete run; while there is none, the last that finished; empty before the first."""
+    is_complete: bool = False
+    """Whether that run is."""
+    as_of: datetime | None = None
+    rules: Rules = field(default_factory=Rules)
+    accounts: pd.DataFrame = field(default_factory=lambda: empty_frame(dict.fromkeys(ACCOUNT_COLUMNS, "string")))
+    """Those of that run, with ACCOUNT_COLUMNS."""
+    findings: pd.DataFrame = field(default_factory=lambda: empty_frame(HISTORY_SCHEMA))
+    """With the columns of HISTORY_SCHEMA."""
+    trend: tuple[tuple[Any, ...], ...] = ()
+    """TREND_COLUMNS of the runs so far, the oldest first; moments as text."""
 
 
-def _last_complete(earlier: list[tuple[RunFolder, Run]]) -> tuple[Before | None, list[str]]:
-    """The last complete run, else the last that finished; and what a reader must know of those passed over."""
-    notes: list[str] = []
-    complete = [each for each in earlier if each[1].is_complete]
-    for folder, run in [*complete, *(each for each in earlier if each not in complete)]:
-        try:
-            before = before_of(folder, run)
-        except EvidenceError:
-            notes.append(f"Not compared with {folder.path.name}: its history cannot be read.")
-            continue
-        if not run.is_complete:
-            notes.append(f"No complete run before this one: compared with {run.run_id}, which is incomplete.")
-        return before, notes
-    return None, notes
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A run against what the runs before it know."""
+
+    assessment: Assessment
+    """With `first_seen`, `changes` and `trend`."""
+    after: History
+    """What the next run is compared with."""
 
 
-def before_of(folder: RunFolder, run: Run) -> Before:
-    """A run as another can be compared with it; raises EvidenceError where it cannot."""
-    ledger = folder.read_ledger()
-    missing = LedgerEntry(account_id="", outcome=Outcome.INTERRUPTED)
-    accounts = {
-        account.account_id: (account, ledger.get(account.account_id, missing).outcome)
-        for account in folder.read_population()
-    }
-    return Before(run, read_history(folder), accounts)
-
-
-def _seen_since(earlier: list[tuple[RunFolder, Run]], before: Before | None) -> pd.Series:
-    """Identity → first_seen, of findings that are open in incomplete runs after the one that is compared with."""
-    found = [empty_history()]
-    for folder, run in earlier:
-        if before is not None and run.run_id <= before.run.run_id:
-            break
-        try:
-            found.append(read_history(folder))
-        except EvidenceError:
-            continue
-    histories = pd.concat(found, ignore_index=True)
-    is_open = histories["state"].eq(OPEN)
-    return histories[is_open].groupby("identity")["first_seen"].min()
-
-
-def compare(
-    before: Before | None, new: Assessment, seen_since: pd.Series | None = None
-) -> tuple[Changes | None, pd.DataFrame]:
-    """What changed from `before` (None: there is no such run), and what the runs after this one are to know."""
-    as_of = pd.Timestamp(new.run.as_of).as_unit("s")
-    old = before.history if before else empty_history()
-    both = _joined(findings_by_identity(new), old)
-    is_new, was_known = both["_merge"].ne("right_only"), both["_merge"].ne("left_only")
-    was_resolved = both["old_state"].eq(RESOLVED).fillna(False)
-    asked = pd.Series([check.check_id for check in new.checks], dtype="string")
-    scanned = new.accounts.loc[new.accounts["outcome"].eq(Outcome.SCANNED), "account_id"]
-    was_checked = both["account_id"].isin(scanned) & both["check"].isin(asked)
-    cases = [
-        is_new & ~was_known,
-        is_new & was_resolved,
-        is_new & was_known,
-        ~is_new & ~was_resolved & ~was_checked,
-        ~is_new & ~was_resolved,
-    ]
-    both["change"] = np.select(cases, CHANGE_ORDER, default="")
-    begins = both["change"].isin((NEW, REAPPEARED))
-    both["first_seen"] = both["old_first_seen"].mask(begins, as_of)
-    if seen_since is not None and len(seen_since):
-        since = seen_since.reindex(both["identity"]).reset_index(drop=True)
-        both["first_seen"] = both["first_seen"].mask(begins & since.notna(), since)
-    both["last_seen"] = both["old_last_seen"].mask(is_new, as_of)
-    both["state"] = both["change"].replace({NEW: OPEN, REAPPEARED: OPEN, "": RESOLVED})
-    history = both[list(HISTORY_COLUMNS)]
-    history = history[~(history["state"].eq(RESOLVED) & (history["last_seen"] < as_of - KEPT))]
-    if before is None:
-        return None, history
-    changed = both[both["change"].ne("")].reset_index(drop=True)
-    changed["open_days"] = _whole_days(
-        changed["last_seen"].mask(changed["change"].ne(RESOLVED), as_of) - changed["first_seen"]
-    )
-    changed["verdict"] = changed["new_verdict"].fillna("")
-    changed["old_verdict"] = changed["old_verdict"].fillna("")
-    changed["note"] = pd.array(_notes(changed, before, new), dtype="string")
-    order = changed["change"].map({name: at for at, name in enumerate(CHANGE_ORDER)})
-    findings = changed.iloc[np.argsort(order.to_numpy(), kind="stable")][list(CHANGE_COLUMNS)].reset_index(drop=True)
-    changes = Changes(
-        old_run=before.run.run_id,
-        old_as_of=before.run.as_of,
-        findings=findings,
-        accounts=_account_changes(before, new),
-    )
-    return changes, history
-
-
-def _joined(new: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
-    """One row per finding of either, the new ones' values where there are both; those of the old with `old_`."""
-    told = ["verdict", "first_seen", "last_seen", "state"]
-    new = new[["identity", "user_created", "made", *SHOWN]]
-    known = old.rename(columns={name: f"old_{name}" for name in told})
-    both = new.merge(known, on="identity", how="outer", suffixes=("", "_old"), indicator=True, sort=False)
-    for name in ("user_created", "made", *SHOWN):
-        if f"{name}_old" in both:
-            both[name] = both[name].where(both["_merge"].ne("right_only"), both[f"{name}_old"])
-    both["new_verdict"] = both["verdict"]
-    both["verdict"] = both["verdict"].fillna(both["old_verdict"])
-    return both
-
-
-def _whole_days(age: pd.Series) -> Any:
-    return pd.array(np.trunc(age.dt.total_seconds() / 86_400), dtype="Int64")
-
-
-def _notes(changed: pd.DataFrame, before: Before, new: Assessment) -> list[str]:
-    """Why a finding is resolved, was not re-checked, or is there again."""
-    notes = [""] * len(changed)
-    outcomes = dict(zip(new.accounts["account_id"], new.accounts["outcome"], strict=True))
-    asked = {check.check_id for check in new.checks}
-    now = _now_of(changed[changed["change"].eq(RESOLVED)], new)
-    row: Any
-    for at, row in enumerate(changed.itertuples()):
-        if row.change == RESOLVED:
-            notes[at] = now.why(row)
-        elif row.change == NOT_RECHECKED:
-            outcome = outcomes.get(row.account_id)
-            if outcome is None:
-                notes[at] = "the account is no longer in the organization"
-            elif outcome != Outcome.SCANNED:
-                notes[at] = f"the account was not read: {outcome}"
-            elif row.check not in asked:
-                notes[at] = "the check was not asked"
-        elif row.change == REAPPEARED:
-            notes[at] = f"was there before, from {row.old_first_seen:%Y-%m-%d} to {row.old_last_seen:%Y-%m-%d}"
-        elif row.change == OPEN and row.verdict != row.old_verdict:
-            notes[at] = f"was {row.old_verdict}"
-    return notes
-
-
-@dataclass(frozen=True, slots=True)
-class _Now:
-    """What the new run says of credentials that have no finding any more."""
-
-    users: Mapping[tuple[str, str], str]
-    """Account and ARN → when the user was created."""
-    verdicts: Mapping[str, str]
-    """Check and identity → the verdict; empty where the check does not apply."""
-
-    def why(self, row: Any) -> str:
-        created = self.users.get((row.account_id, row.arn))
-        if created is None:
-            return "the user no longer exists"
-        if created != row.identity.split(SEPARATOR)[3]:
-            return "the user was deleted; there is another of that name now"
-        verdict = self.verdicts.get(row.identity)
-        if verdict is None:
-            return "the credential no longer exists"
-        return "it passes now" if verdict == Verdict.PASS else "the check no longer applies to it"
-
-
-def _now_of(resolved: pd.DataFrame, new: Assessment) -> _Now:
-    concerned = new.credentials["arn"].isin(resolved["arn"].unique())
-    rows = identify(new.credentials[concerned])
-    parts = rows["identity"].str.split(SEPARATOR)
-    users = {(each[0], each[1]): each[2] for each in parts}
-    verdicts: dict[str, str] = {}
-    for check in resolved["check"].unique():
-        if (name := f"verdict:{check}") in rows:
-            verdicts |= dict(zip(check + SEPARATOR + rows["identity"], rows[name], strict=True))
-    return _Now(users, verdicts)
-
-
-def _account_changes(before: Before, new: Assessment) -> pd.DataFrame:
-    """Accounts that joined or left, and those that only one of the two runs has read."""
-    rows = []
-    now: dict[str, Any] = {str(row.account_id): row for row in new.accounts.itertuples()}
-    for account_id in sorted({*before.accounts, *now}):
-        row = now.get(account_id)
-        if row is None:
-            account, outcome = before.accounts[account_id]
-            rows.append(("left", account_id, account.name, f"was {outcome} in {before.run.run_id}"))
-        elif account_id not in before.accounts:
-            rows.append(("joined", account_id, row.account_name, f"{row.outcome} now"))
-        else:
-            outcome = before.accounts[account_id][1]
-            if (outcome is Outcome.SCANNED) != (row.outcome == Outcome.SCANNED):
-                change = "read again" if row.outcome == Outcome.SCANNED else "not read"
-                rows.append((change, account_id, row.account_name, f"was {outcome}, is {row.outcome}"))
-    return pd.DataFrame(rows, columns=["change", "account_id", "account_name", "note"]).astype("string")
-
-
-def _own_history(folder: RunFolder, history: pd.DataFrame) -> pd.DataFrame:
-    """What the run itself knew, where the run it knew it from is gone."""
-    try:
-        return read_history(folder)
-    except EvidenceError:
-        return history
-
-
-def with_first_seen(assessment: Assessment, history: pd.DataFrame) -> pd.DataFrame:
-    """The findings, each with the moment that the history knows it from."""
-    identity = findings_by_identity(assessment)["identity"]
-    known = history.set_index("identity")["first_seen"].reindex(identity)
-    first_seen = known.fillna(pd.Timestamp(assessment.run.as_of).as_unit("s"))
-    return assessment.findings.assign(first_seen=first_seen.array)
-
-
-def _trend(earlier: list[Run], run: Run) -> pd.DataFrame:
-    """The runs that counted their findings, the oldest first, and this one."""
-    runs = [run, *(each for each in earlier if each.totals is not None)][:TREND_RUNS]
-    rows = [
-        (
-            each.run_id,
-            each.as_of,
-            each.is_complete,
-            (each.counts or {}).get(Outcome.SCANNED, 0),
-            *((each.totals or {}).get(name, 0) for name in TREND_COLUMNS[4:]),
+def compare(before: History, new: Assessment, *, is_asked_for: bool = False) -> Comparison:
+    """Old and new findings, matched. The new run becomes the one to compare with if it is complete, or if there is
+    no complete one, or if somebody asks for it."""
+    as_of = new.run.as_of
+    old, now, credentials = _matched(before.findings, new)
+    found = _ids(old).get_indexer(_ids(now))
+    now = _judged(now, old, found, before.as_of, as_of)
+    is_gone = np.ones(len(old), dtype=bool)
+    is_gone[found[found >= 0]] = False
+    gone = old[is_gone]
+    gone = gone.assign(not_checked=_why_not_checked(gone, credentials, new))
+    is_next = is_asked_for or new.run.is_complete or not before.is_complete
+    trend = (*before.trend, _trend_row(new))[-MOST_TREND_ROWS:]
+    changes = None
+    if before.run_id and before.as_of:
+        rows = pd.concat([_present_rows(now, as_of), _gone_rows(gone, credentials, new)], ignore_index=True)
+        changes = Changes(
+            old_run=before.run_id,
+            old_as_of=before.as_of,
+            findings=_ordered(rows),
+            accounts=_account_changes(before.accounts, new),
         )
-        for each in reversed(runs)
+    assessment = replace(
+        new,
+        findings=new.findings.assign(first_seen=now["first_seen"].array),
+        changes=changes,
+        trend=_trend_frame(trend),
+    )
+    findings = _remembered(now, gone, new, is_next)
+    if is_next:
+        accounts = new.accounts[list(ACCOUNT_COLUMNS)].astype("string")
+        after = History(
+            run_id=new.run.run_id,
+            is_complete=new.run.is_complete,
+            as_of=as_of,
+            rules=new.run.rules,
+            accounts=accounts,
+            findings=findings,
+            trend=trend,
+        )
+    else:
+        after = replace(before, findings=findings, trend=trend)
+    return Comparison(assessment=assessment, after=after)
+
+
+# Which finding is which
+
+
+def _matched(old: pd.DataFrame, new: Assessment) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The known findings, the new run's, and the credentials of all their users, with SAME_CREDENTIAL in each."""
+    arns = pd.concat([old["arn"], new.findings["arn"]], ignore_index=True).unique()
+    is_meant = new.credentials["arn"].isin(arns)
+    columns = ["account_id", "user", "arn", "credential", "active", "user_created", "last_rotated"]
+    verdicts = [name for name in new.credentials.columns if name.startswith("verdict:")]
+    credentials = new.credentials.loc[is_meant, [*columns, *verdicts]].reset_index(drop=True)
+    credentials["credential"] = credentials["credential"].astype("string")
+    # A creation that one of the two reports does not tell is taken from the other: nobody was re-created by that.
+    users = old.sort_values("last_seen", kind="stable").drop_duplicates("arn", keep="last").set_index("arn")
+    credentials["user_created"] = _filled(credentials, users["user_created"])
+    users = credentials.drop_duplicates("arn").set_index("arn")
+    old = old.assign(user_created=_filled(old, users["user_created"]))
+    credentials = identify(credentials)
+    now = with_identity(new.findings, credentials)
+    now["credential"] = now["credential"].astype("string")
+    return old, now, credentials
+
+
+def _filled(frame: pd.DataFrame, by_arn: pd.Series) -> pd.Series:
+    missing = frame["user_created"].isna()
+    if not missing.any():
+        return frame["user_created"]
+    filled = frame["user_created"].copy()
+    filled[missing] = frame.loc[missing, "arn"].map(by_arn).astype("datetime64[s, UTC]")
+    return filled
+
+
+def _ids(findings: pd.DataFrame) -> pd.Index:
+    return joined_texts(findings, ("check", *IDENTITY))
+
+
+# What became of each
+
+
+def _judged(
+    now: pd.DataFrame, old: pd.DataFrame, found: npt.NDArray[np.intp], since: datetime | None, as_of: datetime
+) -> pd.DataFrame:
+    """The new run's findings with what was known of each, `change` (since the old run) and `first_seen`."""
+    is_known = found >= 0
+    known = old.iloc[np.where(is_known, found, 0)] if len(old) else old.reindex(range(len(now)))
+    known = known.reset_index(drop=True)
+
+    def told(name: str) -> pd.Series:
+        return known[name].where(is_known)
+
+    is_open = told("state").eq(OPEN).fillna(False).to_numpy(dtype=bool)
+    was = told("was").fillna("")
+    # Open then and open now, but not all the while: it is only since its return that it is open.
+    is_back = is_open & (told("first_seen") > pd.Timestamp(since or as_of)).to_numpy(dtype=bool)
+    cases = [is_known & ~is_open, is_open & was.eq(RESOLVED), is_back & was.eq(OPEN), is_open & was.eq(OPEN)]
+    change = np.select(cases, [REAPPEARED, REAPPEARED, REAPPEARED, OPEN], NEW)
+    return now.assign(
+        change=pd.array(change, dtype="string"),
+        was=was.array,
+        was_verdict=told("was_verdict").fillna("").array,
+        first_seen=told("first_seen").where(is_open, pd.Timestamp(as_of)).astype("datetime64[s, UTC]").array,
+        earlier=told("earlier").where(is_open, told("first_seen")).array,
+        resolved=told("resolved").array,
+    )
+
+
+def _present_rows(now: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    note = np.full(len(now), "", dtype=object)
+    is_again = now["change"].eq(REAPPEARED).to_numpy(dtype=bool)
+    note[is_again] = [
+        f"first seen on {_day(first)}" + ("" if pd.isna(resolved) else f", found resolved on {_day(resolved)}")
+        for first, resolved in zip(now.loc[is_again, "earlier"], now.loc[is_again, "resolved"], strict=True)
     ]
-    frame = pd.DataFrame(rows, columns=list(TREND_COLUMNS))
+    is_other = (now["was_verdict"].ne("") & now["was_verdict"].ne(now["verdict"])).to_numpy(dtype=bool)
+    is_other &= now["change"].eq(OPEN).to_numpy(dtype=bool)
+    note[is_other] = [f"was {verdict}" for verdict in now.loc[is_other, "was_verdict"]]
+    rows = now.assign(
+        old_verdict=now["was_verdict"].where(now["was"].eq(OPEN), ""),
+        open_days=_days_between(now["first_seen"], pd.Timestamp(as_of)),
+        note=pd.array(note, dtype="string"),
+    )
+    return rows[list(CHANGE_COLUMNS)]
+
+
+def _gone_rows(gone: pd.DataFrame, credentials: pd.DataFrame, new: Assessment) -> pd.DataFrame:
+    """Known findings that the new run does not have: resolved, or not checked again."""
+    was_checked = gone["not_checked"].eq("")
+    # What came and went between the two runs is no change from the one to the other; what nobody looked at may be.
+    gone = gone[gone["was"].eq(OPEN) | (gone["state"].eq(OPEN) & ~was_checked)]
+    is_checked = gone["not_checked"].eq("").to_numpy(dtype=bool)
+    note = gone["not_checked"].copy()
+    note[is_checked] = _why_resolved(gone[is_checked], credentials)
+    until = gone["last_seen"].where(is_checked, pd.Timestamp(new.run.as_of))
+    rows = gone.assign(
+        change=pd.array(np.where(is_checked, RESOLVED, NOT_RECHECKED), dtype="string"),
+        old_verdict=gone["was_verdict"],
+        verdict=pd.array([""] * len(gone), dtype="string"),
+        open_days=_days_between(gone["first_seen"], until),
+        note=note,
+    )
+    return rows[list(CHANGE_COLUMNS)]
+
+
+def _why_not_checked(gone: pd.DataFrame, credentials: pd.DataFrame, new: Assessment) -> Any:
+    """Why nothing is known of each by now; empty where it was checked, and so is resolved."""
+    accounts = dict(zip(new.accounts["account_id"], _account_notes(new.accounts), strict=True))
+    if new.run.interrupted:
+        missing = "the account was not listed before the run was stopped"
+    else:
+        missing = "the account is no longer in the organization"
+    why = gone["account_id"].map(lambda account_id: accounts.get(account_id, missing)).astype("string")
+    asked = {check.check_id for check in new.checks}
+    why = why.mask(why.eq("") & ~gone["check"].isin(asked), "the check was not asked")
+    # A key without a date, or one that the report does not show, may be the one that seems to be gone.
+    is_hidden = credentials["kind"].isin(set(KINDS.values())) & credentials["made"].isna()
+    of_kind = ("account_id", "arn", "kind")
+    hidden = joined_texts(credentials[is_hidden], of_kind)
+    more = joined_texts(credentials[credentials["kind"].eq(MORE)].assign(kind="access_key"), of_kind)
+    is_dated = gone["made"].notna().to_numpy(dtype=bool)
+    may_be = is_dated & joined_texts(gone, of_kind).isin(hidden.append(more))
+    may_be &= ~joined_texts(gone, IDENTITY).isin(joined_texts(credentials, IDENTITY))
+    return why.mask(why.eq("") & may_be, "the report does not show, or not date, all keys of the user").array
+
+
+def _account_notes(accounts: pd.DataFrame) -> list[str]:
+    """Why the findings of each account are not known; empty where it was scanned."""
+    special = {
+        str(Outcome.SCANNED): "",
+        str(Outcome.EXCLUDED): "the account is excluded by configuration",
+        str(Outcome.NOT_ACTIVE): "the account is not active",
+    }
+    return [special.get(outcome, f"the account was not read: {outcome}") for outcome in accounts["outcome"]]
+
+
+def _why_resolved(gone: pd.DataFrame, credentials: pd.DataFrame) -> Any:
+    """Why each of these, all checked, is no finding any more."""
+    users = credentials.drop_duplicates(["account_id", "arn"])
+    user = joined_texts(users, ["account_id", "arn"]).get_indexer(joined_texts(gone, ["account_id", "arn"]))
+    same = joined_texts(credentials, IDENTITY).get_indexer(joined_texts(gone, IDENTITY))
+    created = users["user_created"].array
+    keys = credentials[credentials["kind"].isin(set(KINDS.values()))]
+    newest = keys.groupby(["account_id", "arn", "kind"])["made"].max().to_dict()
+    columns = {name: credentials[name].tolist() for name in credentials.columns if name.startswith("verdict:")}
+    active = credentials["active"].tolist()
+    notes = []
+    row: Any
+    for row, at_user, at in zip(gone.itertuples(), user.tolist(), same.tolist(), strict=True):
+        if at >= 0:
+            verdict = columns[f"verdict:{row.check}"][at]
+            inactive = "it is not active any more" if active[at] is False else "the check no longer applies to it"
+            notes.append("it passes now" if verdict == Verdict.PASS else inactive)
+        elif at_user < 0:
+            notes.append("the user no longer exists")
+        elif created[at_user] != row.user_created:
+            notes.append("the user was deleted; there is another of that name now")
+        else:
+            other = newest.get((row.account_id, row.arn, row.kind))
+            # A comparison with what is not known is False.
+            rotated = f"; the user has one created on {_day(other)}" if other is not None and other > row.made else ""
+            notes.append(f"the {WORDS.get(row.kind, row.kind)} no longer exists{rotated}")
+    return pd.array(notes, dtype="string")
+
+
+def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    """What is new first, the resolved last; the worst first within each."""
+    rank = rows["severity"].map({str(each): -each.rank for each in Severity})
+    keys = rows.assign(change=rows["change"].map({name: at for at, name in enumerate(CHANGES)}), severity=rank)
+    order = ["change", "severity", "account_id", "user", "credential", "check", "first_seen"]
+    return rows.loc[keys.sort_values(order, kind="stable").index].reset_index(drop=True)
+
+
+def _days_between(first: pd.Series, last: Any) -> pd.Series:
+    return pd.Series(((last - first).dt.total_seconds() // 86_400).clip(lower=0), index=first.index).astype("Int64")
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
+# What the next run must know
+
+
+def _remembered(now: pd.DataFrame, gone: pd.DataFrame, new: Assessment, is_next: bool) -> pd.DataFrame:
+    as_of = pd.Timestamp(new.run.as_of)
+    present = now.assign(state=OPEN, last_seen=as_of)
+    is_resolved = gone["state"].eq(OPEN) & gone["not_checked"].eq("")
+    is_left = ~gone["account_id"].isin(new.accounts["account_id"]) & ~new.run.interrupted
+    rest = gone.assign(
+        state=gone["state"].mask(is_resolved, RESOLVED), resolved=gone["resolved"].mask(is_resolved, as_of)
+    )
+    rest = rest[~((rest["state"].eq(RESOLVED) | is_left) & (rest["last_seen"] < as_of - KEPT))]
+    columns = list(HISTORY_SCHEMA)
+    parts = [part[columns].astype(HISTORY_SCHEMA) for part in (present, rest)]
+    findings = pd.concat(parts, ignore_index=True)
+    if is_next:
+        findings = findings.assign(was=findings["state"], was_verdict=findings["verdict"])
+    order = ["account_id", "arn", "user_created", "kind", "made", "nth", "check"]
+    return findings.sort_values(order, kind="stable").reset_index(drop=True)
+
+
+def rebased(before: History, on: History) -> History:
+    """What is known, to be compared with the run that `on` ends at."""
+    at = _ids(on.findings).get_indexer(_ids(before.findings))
+    is_in_both = at >= 0
+    findings = before.findings.copy()
+    for name in ("was", "was_verdict"):
+        values = np.full(len(findings), "", dtype=object)
+        values[is_in_both] = on.findings[name].to_numpy(object)[at[is_in_both]]
+        findings[name] = pd.array(values, dtype="string")
+    others = np.ones(len(on.findings), dtype=bool)
+    others[at[is_in_both]] = False
+    findings = pd.concat([findings, on.findings[others]], ignore_index=True)
+    return replace(on, findings=findings, trend=before.trend or on.trend)
+
+
+# Accounts and totals
+
+
+def _account_changes(old: pd.DataFrame, new: Assessment) -> pd.DataFrame:
+    scanned = str(Outcome.SCANNED)
+    before = dict(zip(old["account_id"], zip(old["account_name"], old["outcome"], strict=True), strict=True))
+    accounts = new.accounts
+    after = dict(
+        zip(accounts["account_id"], zip(accounts["account_name"], accounts["outcome"], strict=True), strict=True)
+    )
+    rows = []
+    for account_id, (name, outcome) in after.items():
+        was = before.get(account_id, (name, ""))[1]
+        if not was:
+            rows.append((JOINED, account_id, name, f"is {outcome}"))
+        elif (was == scanned) != (outcome == scanned):
+            change = READ_AGAIN if outcome == scanned else NOT_READ
+            rows.append((change, account_id, name, f"was {was}, is {outcome}"))
+    gone = [] if new.run.interrupted else [account_id for account_id in before if account_id not in after]
+    rows += [(LEFT, account_id, before[account_id][0], f"was {before[account_id][1]}") for account_id in gone]
+    order = (JOINED, LEFT, NOT_READ, READ_AGAIN)
+    rows.sort(key=lambda row: (order.index(row[0]), row[1]))
+    return pd.DataFrame(rows, columns=["change", "account_id", "account_name", "note"], dtype="string")
+
+
+def _trend_row(new: Assessment) -> tuple[Any, ...]:
+    run = new.run
+    counts = {**(run.counts or {}), **(run.totals or {})}
+    numbers = (counts.get(name, 0) for name in TREND_COLUMNS[3:])
+    return (run.run_id, f"{run.as_of:%Y-%m-%dT%H:%M:%SZ}", run.is_complete, *numbers)
+
+
+def _trend_frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(TREND_COLUMNS)).astype({"run_id": "string", "complete": "bool"})
     frame["as_of"] = pd.to_datetime(frame["as_of"], utc=True).astype("datetime64[s, UTC]")
-    return frame
-
-
-def as_known(assessment: Assessment) -> pd.DataFrame:
-    """The history of a run that is taken by itself, for a comparison that somebody asks for."""
-    return compare(None, assessment)[1]
+    return frame.astype(dict.fromkeys(TREND_COLUMNS[3:], "Int64"))

@@ -27,7 +27,7 @@ from scanner.models import Account, Caller, LedgerEntry, Outcome, Rules, Run, St
 
 ACCOUNT_ID = re.compile(r"[0-9]{12}")
 MANIFEST = "manifest.json"
-HISTORY = "history.jsonl"
+HISTORY, BEFORE = "history.jsonl.gz", "before.jsonl.gz"
 NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading a file raises that is not as we write it."""
 
@@ -101,9 +101,9 @@ class RunFolder:
         """evidence/ID.keys.json: what ListAccessKeys answered for each user that was looked up."""
         self._write(self._account_file(account_id, ".keys.json"), _to_json(answers))
 
-    def write_history(self, content: bytes) -> None:
-        """history.jsonl: what this run knows of findings, for the runs after it."""
-        self._write(self.path / HISTORY, content)
+    def write_history(self, name: str, content: bytes) -> None:
+        """HISTORY: what this run knows of findings, for the runs after it; BEFORE: what those before it knew."""
+        self._write(self.path / name, content)
 
     @contextmanager
     def open_ledger(self) -> Iterator[Ledger]:
@@ -194,9 +194,10 @@ class RunFolder:
         content: dict[str, Any] = json.loads(_read(path)) if path.exists() else {}
         return content
 
-    def read_history(self) -> bytes:
-        """history.jsonl as it was written."""
-        return _read(self.path / HISTORY)
+    def read_history(self, name: str) -> bytes | None:
+        """HISTORY or BEFORE as it was written; None where the run has none."""
+        path = self.path / name
+        return _read(path) if path.exists() else None
 
     def _account_file(self, account_id: str, suffix: str) -> Path:
         if not ACCOUNT_ID.fullmatch(account_id):

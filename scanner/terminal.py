@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from reports.changes import since
 from reports.table import safe_text
 from reports.words import GAPS, OUTCOME_WORDS, coverage, failing_in_words, outcome_counts, plural, result
 from scanner.models import Assessment, LedgerEntry, Outcome, Run, Verdict
@@ -272,9 +273,16 @@ class Terminal:
         self._line("", "", failing_in_words(assessment))
         for check in assessment.checks:
             self._line("", "", f"  {result(check, run)}")
+        if assessment.changes is not None:
+            self._line("", "", since(assessment.changes))
         self._worst(assessment.findings)
         for note in run.notes:
             self._line("Note", "yellow", f": {note}")
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """Lines that are an answer in themselves."""
+        for line in lines:
+            self._line("", "", line)
 
     def _gaps(self, assessment: Assessment) -> None:
         """Each kind of failure once, with its likely cause; not one line per account."""

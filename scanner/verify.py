@@ -11,18 +11,17 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from reports.csv import tables, write_csv
 from scanner import __version__
-from scanner.compare import with_first_seen, with_history
 from scanner.errors import ConfigError, CredauditError, EvidenceError
 from scanner.evaluate import assess, read_frame
 from scanner.evidence import MANIFEST, NOT_OURS, RunFolder, sha256_of
-from scanner.history import read_history
+from scanner.history import with_history
 from scanner.manifest import Difference, compare_chain, compare_files, read_manifest
 from scanner.models import Assessment, LedgerEntry, Outcome, Run
 from scanner.normalize import count_users
@@ -82,7 +81,7 @@ def verify(path: Path) -> Verification:
     if manifest:
         found += compare_files(path, manifest)
     runs, broken = compare_chain(path, manifest)
-    derived = _Counted(_compare_numbers(path, chain_is_whole=not broken))
+    derived = _Counted(_compare_numbers(path))
     everything = [*found, *broken, *derived.first]
     return Verification(
         run_id=path.name,
@@ -116,7 +115,7 @@ def _other_version(path: Path) -> str:
 # The numbers
 
 
-def _compare_numbers(path: Path, *, chain_is_whole: bool) -> Iterator[Difference]:
+def _compare_numbers(path: Path) -> Iterator[Difference]:
     folder = RunFolder(path)
     try:
         run = folder.read_run()
@@ -129,7 +128,7 @@ def _compare_numbers(path: Path, *, chain_is_whole: bool) -> Iterator[Difference
         return
     try:
         yield from _compare_ledger(folder)
-        assessment = _derive(folder, run, chain_is_whole=chain_is_whole)
+        assessment = with_history(folder, assess(folder, run, read_frame(folder)), write=False)
         yield from _compare_run(stated, assessment.run)
         yield from _compare_tables(folder, assessment)
     except BROKEN as error:
@@ -168,17 +167,6 @@ def _compare_report(folder: RunFolder, entry: LedgerEntry) -> Iterator[Differenc
     for name, value in derived.items():
         if getattr(entry, name) != value:
             yield _differs(f"{where}, {name}", getattr(entry, name), value)
-
-
-def _derive(folder: RunFolder, run: Run, *, chain_is_whole: bool) -> Assessment:
-    """The assessment by the run's own rules and moment.
-
-    Since when a finding is known comes from the runs before; where one is missing, from what this run noted of them.
-    """
-    assessment = assess(folder, run, read_frame(folder))
-    if chain_is_whole:
-        return with_history(folder, assessment, write=False)
-    return replace(assessment, findings=with_first_seen(assessment, read_history(folder)))
 
 
 def _compare_run(stated: Mapping[str, Any], run: Run) -> Iterator[Difference]:
