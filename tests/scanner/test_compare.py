@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -19,42 +18,45 @@ from hypothesis import strategies as st
 
 from scanner.compare import KEPT
 from scanner.errors import EvidenceError
-from scanner.evaluate import assess, read_frame
-from scanner.evidence import BEFORE, HISTORY, RunFolder, run_id
+from scanner.evidence import BEFORE, HISTORY, RunFolder
 from scanner.history import between, decode, encode, with_history
 from scanner.models import (
     CHANGE_COLUMNS,
-    Account,
     Assessment,
-    Caller,
     Exemption,
-    LedgerEntry,
     Limits,
     Outcome,
     Rules,
-    Run,
     Stop,
 )
 from scanner.reevaluate import reevaluate
-from scanner.simulator import Behaviour, SimulatedAccount, SimulatedKey, SimulatedUser, Simulator
+from scanner.simulator import Behaviour, SimulatedAccount, Simulator
 from scanner.simulator.report import render_report
 
 from .scanning import NOW, Scan, scanner_in
-from .simulation import key, member, organization
+from .simulation import member, organization
+from .stored_runs import (
+    ASKED,
+    DAY,
+    KEY,
+    MFA,
+    OLD,
+    SHOWN_OLD,
+    START,
+    A,
+    B,
+    C,
+    D,
+    Runs,
+    aged,
+    finished,
+    of_user,
+    reported,
+    user,
+)
 
-A, B, C, D = "444455556666", "555566667777", "666677778888", "777788889999"
-DAY = timedelta(days=1)
 T1, T2, T3, T4 = TIMES = [NOW - 90 * DAY * back for back in (3, 2, 1, 0)]
-KEY, MFA = "access-key-not-rotated", "console-user-without-mfa"
 CHECKS = {"only": [KEY, MFA]}
-
-
-def user(name: str, *keys: SimulatedKey | None, created: datetime = T1 - 400 * DAY, **fields: Any) -> SimulatedUser:
-    return SimulatedUser(name, created, keys=keys, **fields)
-
-
-def aged(number: int, created: datetime, **fields: Any) -> SimulatedKey:
-    return key(number, created=created, **fields)
 
 
 def accounts_of_run(run: int) -> list[SimulatedAccount]:
@@ -81,14 +83,6 @@ def accounts_of_run(run: int) -> list[SimulatedAccount]:
     accounts += [member(C)] if run >= 2 else []
     accounts += [member(D, users=[user("ida", aged(11, old))])] if run < 3 else []
     return accounts
-
-
-def finished(folder: RunFolder, assessment: Assessment) -> Assessment:
-    """As the command does it at the end of a scan."""
-    known = with_history(folder, assessment, write=True)
-    folder.write_run(known.run)
-    folder.write_manifest(None)
-    return known
 
 
 @pytest.fixture(scope="module")
@@ -247,85 +241,10 @@ def test_a_report_on_a_stored_run_says_the_same(history: list[tuple[RunFolder, A
 
 # Cases that no organization shows by chance: runs written to their folders without a wire
 
-ORGANIZATION = "o-exampleorg1"
-START = datetime(2026, 1, 1, tzinfo=UTC)
-OLD = START - 200 * DAY
-ASKED = Rules(checks=(KEY, MFA))
-
-
-class Runs:
-    """A runs folder and the runs in it, each a day after the one before."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.days = 0
-
-    def add(
-        self,
-        *accounts: SimulatedAccount,
-        outcomes: dict[str, Outcome] | None = None,
-        rules: Rules = ASKED,
-        days: int = 1,
-        stopped_by: Stop | None = None,
-    ) -> tuple[RunFolder, Assessment]:
-        """One run of these accounts, which are scanned but for those in `outcomes`."""
-        self.days += days
-        moment = START + self.days * DAY
-        run = Run(
-            run_id=run_id(moment, ORGANIZATION),
-            tool_version="0",
-            python_version="3",
-            organization_id=ORGANIZATION,
-            management_account_id=A,
-            caller=Caller(account_id=A, arn=f"arn:aws:iam::{A}:user/auditor", partition="aws"),
-            role_name="CredentialAudit",
-            external_id_used=False,
-            session_name="credaudit",
-            session_policy={},
-            organization_role_arn="",
-            endpoints={},
-            as_of=moment,
-            rules=rules,
-            parameters={},
-            started=moment,
-            finished=moment,
-            stopped_by=stopped_by,
-        )
-        folder = RunFolder.create(self.path, run.run_id)
-        folder.write_population([self._account(each) for each in accounts], [])
-        with folder.open_ledger() as ledger:
-            for each in accounts:
-                ledger.append(self._entry(folder, each, (outcomes or {}).get(each.account_id, Outcome.SCANNED)))
-        assessment = finished(folder, assess(folder, run, read_frame(folder)))
-        return folder, assessment
-
-    def _account(self, account: SimulatedAccount) -> Account:
-        return Account(account_id=account.account_id, name=account.name, email=account.email, state=account.state)
-
-    def _entry(self, folder: RunFolder, account: SimulatedAccount, outcome: Outcome) -> LedgerEntry:
-        if outcome is not Outcome.SCANNED:
-            return LedgerEntry(account_id=account.account_id, outcome=outcome)
-        content = render_report(account)
-        folder.write_report(account.account_id, content)
-        return LedgerEntry(
-            account_id=account.account_id, outcome=outcome, report_sha256=hashlib.sha256(content).hexdigest()
-        )
-
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Runs:
     return Runs(tmp_path / "runs")
-
-
-def of_user(*keys: SimulatedKey | None, account_id: str = A, **fields: Any) -> SimulatedAccount:
-    return member(account_id, users=[user("ann", *keys, **{"created": OLD, **fields})])
-
-
-def reported(account: SimulatedAccount, old: str, new: str) -> SimulatedAccount:
-    """The account with this text of its report replaced."""
-    content = render_report(account).decode()
-    assert old in content
-    return replace(account, report=content.replace(old, new).encode())
 
 
 def rows(assessment: Assessment) -> list[tuple[str, str, str, str, int]]:
@@ -339,10 +258,6 @@ def only_note(assessment: Assessment) -> str:
     assert assessment.changes is not None
     (note,) = assessment.changes.findings["note"]
     return str(note)
-
-
-# render_report writes a date so
-SHOWN_OLD = OLD.isoformat(timespec="seconds")
 
 
 def test_of_two_keys_of_one_second_that_which_is_left_is_still_open(runs: Runs) -> None:
