@@ -169,6 +169,11 @@ def _accounts(assessment: Assessment) -> Table:
             help="Findings with the verdict FAIL. Leads to the first finding of the account.",
         ),
         Column("Unknown", 9, Kind.NUMBER, numbers("unknown")),
+        Column("Users in IAM", 9, Kind.NUMBER, numbers("iam_users"), help="GetAccountSummary: without the root user."),
+        Column(
+            "Difference", 11, Kind.NUMBER, numbers("user_difference"), help="Users in the report less those in IAM."
+        ),
+        Column("Cross-check", 28, Kind.TEXT, texts("cross_check"), wraps=True),
         Column("Report generated (UTC)", 20, Kind.MOMENT, moments("report_generated")),
         Column("SHA-256 of the report", 36, Kind.TEXT, texts("report_sha256"), wraps=True),
         Column("Report collected by run", 34, Kind.TEXT, texts("source_run"), is_printed=False),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-MEMBER_ACTIONS = ("iam:GenerateCredentialReport", "iam:GetCredentialReport", "iam:ListAccessKeys")
+CROSS_CHECK = "iam:GetAccountSummary"
+
+MEMBER_ACTIONS = ("iam:GenerateCredentialReport", "iam:GetCredentialReport", "iam:ListAccessKeys", CROSS_CHECK)
 """All that a scan calls inside an account; the session policy allows exactly these."""
 
 CALLER_ACTIONS = (
@@ -25,8 +27,10 @@ def _policy(actions: Iterable[str]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
 
 
-SESSION_POLICY = _policy(MEMBER_ACTIONS)
-"""Goes with every AssumeRole into an account."""
+def session_policy(*, cross_check: bool) -> dict[str, Any]:
+    """Goes with every AssumeRole into an account."""
+    return _policy(action for action in MEMBER_ACTIONS if cross_check or action != CROSS_CHECK)
+
 
 LISTING_POLICY = _policy(action for action in CALLER_ACTIONS if action.startswith("organizations:"))
 """Goes with the AssumeRole of the hop role."""
@@ -43,5 +47,6 @@ ANSWER_KEYS = {
     "GenerateCredentialReport": ("State",),
     "GetCredentialReport": ("Content", "GeneratedTime"),
     "ListAccessKeys": ("AccessKeyMetadata",),
+    "GetAccountSummary": ("SummaryMap",),
 }
 """What an answer must have to be one: a proxy's sign-in page comes with status 200, and parses to nothing."""

@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 from scanner.aws import Aws, CallRecord
 from scanner.batch import Batch
 from scanner.config import ScanTable
-from scanner.credential_report import CredentialReport, ReportPacing, fetch_report, list_access_keys
+from scanner.credential_report import (
+    CredentialReport,
+    ReportPacing,
+    fetch_report,
+    fetch_summary,
+    list_access_keys,
+)
+from scanner.cross_check import Summary, from_json, to_json
 from scanner.errors import (
     AccessDenied,
     AwsError,
@@ -25,7 +32,7 @@ from scanner.errors import (
 from scanner.evidence import Ledger, RunFolder
 from scanner.member import Access, Member
 from scanner.models import Account, LedgerEntry, Outcome
-from scanner.normalize import count_users
+from scanner.normalize import count_iam_users, count_users
 from scanner.resume import Earlier
 
 IN_FLIGHT_ACCOUNTS = 2_000
@@ -76,6 +83,7 @@ class Collector:
         self._folder, self._ledger, self._earlier = evidence.folder, evidence.ledger, evidence.earlier
         self._oldest_report = evidence.oldest_report
         self._seconds = settings.account_timeout_seconds
+        self._cross_checks = settings.cross_check
         self._on_outcome = on_outcome
         self._pacing = ReportPacing()
         self._lookups = Batch(users_to_look_up, seconds=BATCH_SECONDS, most=BATCH_ACCOUNTS)
@@ -112,6 +120,8 @@ class Collector:
         if taken is not None:
             self.taken += 1
             self._folder.write_report(account.account_id, taken.content)
+            if taken.summary:
+                self._folder.write_summary(account.account_id, taken.summary)
         try:
             entry = taken.entry if taken else await self._read(account, started, member)
         except asyncio.CancelledError:
@@ -133,6 +143,10 @@ class Collector:
         entry = LedgerEntry(account_id=account.account_id, outcome=Outcome.ERROR, started=started)
         try:
             entry = await self._fetch(entry, member)
+            if self._cross_checks and await self._lacks_users(entry, member):
+                entry = await self._fetch(entry, member)  # rows may have been lost on the way
+                if await self._lacks_users(entry, member):
+                    raise _Unsound("the report lists fewer users than IAM has, and is too young for that", entry)
         except (EvidenceError, CallerExpired):
             raise
         except _Unsound as unsound:
@@ -172,6 +186,30 @@ class Collector:
                     if fetch == FETCHES:
                         raise _Unsound(str(error), entry) from None
         raise AssertionError("unreachable: the last fetch returns or raises")
+
+    async def _lacks_users(self, entry: LedgerEntry, member: Member) -> bool:
+        """Ask IAM how many users there are, and keep its answer. That there is none changes no outcome."""
+        asked, counts, refused = datetime.now(UTC), None, None
+        try:
+            async with asyncio.timeout(self._seconds) as member.record.deadline:
+                counts = await fetch_summary(member)
+        except CallerExpired:
+            raise
+        except TimeoutError:
+            refused = f"no answer within {self._seconds} s"
+        except AwsError as error:
+            refused = str(error)
+        try:
+            content = to_json(Summary(asked, counts, refused))
+            summary = from_json(content | {"asked": asked.isoformat()})
+        except (ValueError, KeyError, TypeError) as error:
+            summary = Summary(asked, None, f"AWS's answer is not as documented: {error}")
+            content = to_json(summary)
+        self._folder.write_summary(entry.account_id, content)
+        if summary.counts is None or entry.report_generated is None:
+            return False
+        users = count_iam_users(self._folder.read_report(entry.account_id), entry.account_id)
+        return summary.lacks_users(users, entry.report_generated)
 
     async def _look_up_keys(self, account: Account, entry: LedgerEntry, member: Member, known: dict[str, Any]) -> None:
         """Store what ListAccessKeys answers for the users whose key ids matter. A failure here changes no outcome."""

@@ -99,6 +99,7 @@ class ScanTable(_Table):
     account_timeout_seconds: int = Field(default=600, ge=1, le=3600)
     run_timeout_seconds: int = Field(default=14_400, ge=1, le=172_800)
     report_max_age_hours: int = Field(default=24, ge=4, le=8760)
+    cross_check: bool = True
     rates: RatesTable = RatesTable()
 
 

@@ -109,6 +109,12 @@ async def _generate(member: Member) -> str:
     return str(answer["State"])
 
 
+async def fetch_summary(member: Member) -> dict[str, int]:
+    """What IAM counts in the account: Users, AccountMFAEnabled and so on."""
+    answer = await member.call("iam:GetAccountSummary")
+    return dict(answer["SummaryMap"])
+
+
 async def list_access_keys(member: Member, user: str) -> list[AccessKey]:
     """The keys a user has now; raises NotFound where the user is gone."""
     keys: list[AccessKey] = []

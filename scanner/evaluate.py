@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from scanner import cross_check
 from scanner.checks import CATALOGUE, Check
 from scanner.checks.access_key_not_rotated import ACCESS_KEY_NOT_ROTATED
 from scanner.credentials import ACCESS_KEYS, plain_rows
 from scanner.dates import Moments
-from scanner.evidence import RunFolder
+from scanner.evidence import NOT_OURS, RunFolder
 from scanner.exemptions import apply_exemptions
 from scanner.key_ids import join_keys
 from scanner.models import (
@@ -73,6 +74,9 @@ ACCOUNT_COLUMNS = (
     "credentials",
     "failing",
     "unknown",
+    "iam_users",
+    "user_difference",
+    "cross_check",
     "started",
     "finished",
     "attempts",
@@ -106,6 +110,7 @@ def assess(folder: RunFolder, run: Run, frame: pd.DataFrame) -> Assessment:
     credentials, findings, checks = evaluate(joined, population, run.rules, run.as_of)
     exempted = apply_exemptions(credentials, findings, checks, population, run.rules, run.as_of)
     accounts = _accounts_frame(population, ledger, credentials, exempted.findings)
+    accounts = _with_cross_check(accounts, folder, run, credentials)
     return Assessment(
         run=replace(run, counts=count_outcomes(population, ledger), totals=_totals(exempted.findings)),
         accounts=accounts,
@@ -333,6 +338,41 @@ def count_outcomes(population: Sequence[Account], ledger: dict[str, LedgerEntry]
     return {"listed": len(population), **counts}
 
 
+def _with_cross_check(accounts: pd.DataFrame, folder: RunFolder, run: Run, credentials: pd.DataFrame) -> pd.DataFrame:
+    """The accounts with what IAM counts in each beside what its report lists."""
+    is_user = credentials["credential"].eq("password") & ~credentials["is_root"]
+    listed = credentials.loc[is_user, "account_id"].value_counts()
+    roots = dict(iter(credentials[credentials["is_root"]].groupby("account_id")))
+    is_on = run.parameters.get("scan", {}).get("cross_check", True)
+    none = credentials.iloc[:0]
+    counts: list[int | None] = []
+    words: list[str] = []
+    for account_id, outcome, generated in zip(
+        accounts["account_id"], accounts["outcome"], accounts["report_generated"], strict=True
+    ):
+        content = folder.read_summary(account_id) if outcome == Outcome.SCANNED else {}
+        summary = _summary_of(content)
+        counts.append(summary.counts["Users"] if summary and summary.counts else None)
+        if outcome != Outcome.SCANNED:
+            words.append("")
+        elif not content and not is_on:
+            words.append(cross_check.OFF)
+        else:
+            users, root = int(listed.get(account_id, 0)), roots.get(account_id, none)
+            words.append(cross_check.compare(summary, users, generated, root))
+    iam_users = pd.array(counts, dtype="Int64")
+    in_report = accounts["account_id"].map(listed).fillna(0).astype("Int64")
+    told = accounts.assign(iam_users=iam_users, cross_check=pd.array(words, dtype="string"))
+    return told.assign(user_difference=in_report - told["iam_users"])[list(ACCOUNT_COLUMNS)]
+
+
+def _summary_of(content: dict[str, Any]) -> cross_check.Summary | None:
+    try:
+        return cross_check.from_json(content) if content else None
+    except NOT_OURS:
+        return None
+
+
 def _accounts_frame(
     population: Sequence[Account], ledger: dict[str, LedgerEntry], credentials: pd.DataFrame, findings: pd.DataFrame
 ) -> pd.DataFrame:
@@ -357,7 +397,7 @@ def _accounts_frame(
         **{name: [getattr(entry, name) for entry in entries] for name in ("account_id", *told)},
         **{name: counts(rows.value_counts().to_dict()) for name, rows in rows_of.items()},
     }
-    frame = pd.DataFrame({name: pd.Series(columns[name]) for name in ACCOUNT_COLUMNS})
+    frame = pd.DataFrame({name: pd.Series(columns[name]) for name in ACCOUNT_COLUMNS if name in columns})
     for name in ("report_generated", "started", "finished"):
         frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[s, UTC]")
     return frame

@@ -101,6 +101,10 @@ class RunFolder:
         """evidence/ID.keys.json: what ListAccessKeys answered for each user that was looked up."""
         self._write(self._account_file(account_id, ".keys.json"), _to_json(answers))
 
+    def write_summary(self, account_id: str, content: dict[str, Any]) -> None:
+        """evidence/ID.summary.json: what GetAccountSummary answered."""
+        self._write(self._account_file(account_id, ".summary.json"), _to_json(content))
+
     def write_history(self, name: str, content: bytes) -> None:
         """HISTORY: what this run knows of findings, for the runs after it; BEFORE: what those before it knew."""
         self._write(self.path / name, content)
@@ -193,6 +197,15 @@ class RunFolder:
         path = self._account_file(account_id, ".keys.json")
         content: dict[str, Any] = json.loads(_read(path)) if path.exists() else {}
         return content
+
+    def read_summary(self, account_id: str) -> dict[str, Any]:
+        """The summary of an account; empty where there is none."""
+        path = self._account_file(account_id, ".summary.json")
+        try:
+            content = json.loads(_read(path)) if path.exists() else {}
+        except (ValueError, RecursionError) as error:
+            raise EvidenceError(f"{path} is not as credaudit writes it: {type(error).__name__}") from None
+        return content if isinstance(content, dict) else {}
 
     def read_history(self, name: str) -> bytes | None:
         """HISTORY or BEFORE as it was written; None where the run has none."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scanner.actions import SESSION_POLICY
 from scanner.aws import Aws, CallRecord
 from scanner.config import AccessTable
 from scanner.errors import AccessDenied, AwsError, CallerExpired, CredentialsRefused
@@ -28,6 +26,8 @@ class Access:
 
     caller: Caller
     session_name: str
+    policy: str
+    """The session may do no more than this, as JSON."""
     settings: AccessTable
 
 
@@ -66,7 +66,7 @@ class Member:
 
     async def _enter(self) -> RoleSession:
         settings, caller = self._access.settings, self._access.caller
-        optional = {"Policy": SESSION_POLICY_TEXT}
+        optional = {"Policy": self._access.policy}
         if settings.external_id:
             optional["ExternalId"] = settings.external_id
         try:
@@ -85,9 +85,6 @@ class Member:
     def _without_external_id(self, message: str) -> str:
         external_id = self._access.settings.external_id
         return message.replace(external_id, "[external id]") if external_id else message
-
-
-SESSION_POLICY_TEXT = json.dumps(SESSION_POLICY, separators=(",", ":"))
 
 
 def role_arn(partition: str, account_id: str, role_name: str) -> str:

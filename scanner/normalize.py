@@ -93,6 +93,13 @@ def count_users(content: bytes, account_id: str) -> int:
     return len(_parse(content, account_id)[1])
 
 
+def count_iam_users(content: bytes, account_id: str) -> int:
+    """Rows of a report without the root row; raises MalformedReport as count_users does."""
+    header, rows = _parse(content, account_id)
+    user = header.index("user")
+    return sum(row[user] != ROOT_USER for row in rows)
+
+
 def normalize(reports: Iterable[RawReport]) -> pd.DataFrame:
     """All reports in one pass → one frame with FRAME_COLUMNS, ordered as given, then as AWS orders users.
 

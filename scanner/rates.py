@@ -86,4 +86,5 @@ def rates_of_actions(table: RatesTable) -> dict[str, Rate]:
         "iam:GenerateCredentialReport": Rate(table.iam, table.iam),
         "iam:GetCredentialReport": Rate(table.iam, table.iam),
         "iam:ListAccessKeys": Rate(table.iam, table.iam),
+        "iam:GetAccountSummary": Rate(table.iam, table.iam),
     }

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from scanner import cross_check
 from scanner.errors import ConfigError, EvidenceError, MalformedReport
 from scanner.evidence import NOT_OURS, RunFolder
 from scanner.models import LedgerEntry, Outcome, Run
@@ -32,6 +33,8 @@ class TakenReport:
     content: bytes
     keys: dict[str, Any]
     """The content of its ID.keys.json; empty where there is none."""
+    summary: dict[str, Any]
+    """The content of its ID.summary.json; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def _take(folder: RunFolder, entry: LedgerEntry) -> TakenReport | None:
     except (EvidenceError, MalformedReport):
         return None
     taken = replace(entry, users=users, source_run=entry.source_run or folder.path.name)
-    return TakenReport(taken, content, _sound_keys(folder, entry.account_id))
+    return TakenReport(taken, content, _sound_keys(folder, entry.account_id), _sound_summary(folder, entry.account_id))
 
 
 def _sound_keys(folder: RunFolder, account_id: str) -> dict[str, Any]:
@@ -75,6 +78,16 @@ def _sound_keys(folder: RunFolder, account_id: str) -> dict[str, Any]:
     except (EvidenceError, *NOT_OURS):
         return {}
     return content if is_sound else {}
+
+
+def _sound_summary(folder: RunFolder, account_id: str) -> dict[str, Any]:
+    try:
+        content = folder.read_summary(account_id)
+        if content:
+            cross_check.from_json(content)
+    except (EvidenceError, *NOT_OURS):
+        return {}
+    return content
 
 
 def _is_sound(answer: Mapping[str, Any]) -> bool:

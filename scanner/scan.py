@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from scanner import __version__
-from scanner.actions import LISTING_POLICY, SESSION_POLICY
+from scanner.actions import LISTING_POLICY, session_policy
 from scanner.aws import Aws, CallRecord
 from scanner.collect import MOST_CLOCK_SKEW, Collector, Evidence, Scanned
 from scanner.config import Config
@@ -103,7 +103,7 @@ async def scan(
         with folder.open_ledger() as ledger, _little_garbage_collection():
             collector = Collector(
                 aws,
-                Access(caller, run.session_name, config.access),
+                Access(caller, run.session_name, json.dumps(run.session_policy, separators=(",", ":")), config.access),
                 Evidence(folder, ledger, earlier, oldest),
                 config.scan,
                 lambda scanned: _users_to_look_up(folder, scanned, run),
@@ -251,7 +251,7 @@ def _new_run(
         role_name=config.access.role_name,
         external_id_used=bool(config.access.external_id),
         session_name=f"credaudit-{name}"[:64],
-        session_policy=SESSION_POLICY,
+        session_policy=session_policy(cross_check=config.scan.cross_check),
         organization_role_arn=config.organization.role_arn,
         endpoints=aws.endpoints,
         as_of=as_of,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scanner import __version__, cli
-from scanner.actions import CALLER_ACTIONS, MEMBER_ACTIONS, SESSION_POLICY
+from scanner.actions import CALLER_ACTIONS, MEMBER_ACTIONS, session_policy
 from scanner.config import Config, load_config
 from scanner.models import Outcome
 
@@ -54,7 +54,7 @@ def test_readme_explains_every_outcome() -> None:
 
 def test_readme_shows_the_policies_in_force() -> None:
     policies = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
-    assert policies[0] == SESSION_POLICY
+    assert policies[0] == session_policy(cross_check=True)
     assert policies[0]["Statement"][0]["Action"] == list(MEMBER_ACTIONS)
     assert policies[2]["Statement"][0]["Action"] == list(CALLER_ACTIONS)
 

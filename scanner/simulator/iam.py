@@ -10,7 +10,7 @@ from functools import lru_cache
 from .accounts import Accounts
 from .faults import ERRORS, Fault
 from .identity import Principal
-from .model import Behaviour, FaultKind, Faults, SimulatedAccount, SimulatedKey, SimulatedUser
+from .model import TRUE, Behaviour, FaultKind, Faults, SimulatedAccount, SimulatedKey, SimulatedUser
 from .report import damage_report, render_report, user_arn
 from .wire import AwsError, xml_text, xml_time
 
@@ -27,7 +27,7 @@ _REPORT_REFUSALS = {
 
 
 class Iam:
-    """Answers the report operations and ListAccessKeys for the signer's account."""
+    """Answers the report operations, ListAccessKeys and GetAccountSummary for the signer's account."""
 
     def __init__(self, accounts: Accounts, partition: str, clock: Callable[[], datetime], faults: Faults) -> None:
         """Begin with no report; each is rendered when it is asked for."""
@@ -79,6 +79,26 @@ class Iam:
             raise AwsError("NoSuchEntity", f"The user with name {name} cannot be found.", 404)
         keys = [key for key in user.keys if key is not None and key.key_id not in account.keys_deleted_since_report]
         return _keys_xml(account, user, keys, parameters)
+
+    def get_account_summary(self, principal: Principal, _parameters: Mapping[str, str]) -> str:
+        """Count what the account has now."""
+        account = self._accounts[principal.account_id]
+        principal.authorize("iam:GetAccountSummary")
+        if account.behaviour is Behaviour.SUMMARY_DENIED:
+            reason = " because no identity-based policy allows the iam:GetAccountSummary action"
+            raise principal.denied("iam:GetAccountSummary", reason=reason)
+        root = account.root
+        counts = {
+            "Users": len(account.users) + account.users_created_since_report - len(account.deleted_since_report),
+            "UsersQuota": 5000,
+            "AccessKeysPerUserQuota": 2,
+            "AccountAccessKeysPresent": int(any(root.keys)),
+            "AccountMFAEnabled": int(root.mfa_active),
+            "AccountPasswordPresent": int(root.password_enabled == TRUE),
+            "AccountSigningCertificatesPresent": int(bool(root.certificates)),
+        }
+        entries = "".join(f"<entry><key>{name}</key><value>{count}</value></entry>" for name, count in counts.items())
+        return f"<SummaryMap>{entries}</SummaryMap>"
 
     def _authorize_report(self, principal: Principal, action: str) -> SimulatedAccount:
         principal.authorize(action)

@@ -26,6 +26,7 @@ class Behaviour(StrEnum):
     REPORT_DENIED_BY_SCP = "report_denied_by_scp"
     REPORT_NEVER_READY = "report_never_ready"
     KEYS_DENIED = "keys_denied"
+    SUMMARY_DENIED = "summary_denied"
 
 
 class FaultKind(StrEnum):
@@ -115,6 +116,8 @@ class SimulatedAccount:
     behaviour: Behaviour = Behaviour.NORMAL
     report: bytes | None = None
     """Sent instead of the rendered report, for malformed ones."""
+    users_created_since_report: int = 0
+    """Users that GetAccountSummary counts and the report does not list."""
     deleted_since_report: frozenset[str] = frozenset()
     """User names that ListAccessKeys no longer knows."""
     keys_deleted_since_report: frozenset[str] = frozenset()

@@ -80,6 +80,7 @@ class Service:
             ("iam", "GenerateCredentialReport"): self._iam.generate_credential_report,
             ("iam", "GetCredentialReport"): self._iam.get_credential_report,
             ("iam", "ListAccessKeys"): self._iam.list_access_keys,
+            ("iam", "GetAccountSummary"): self._iam.get_account_summary,
         }
         organizations = Organizations(organization, self._accounts, self._credentials)
         self._json_operations: dict[str, JsonOperation] = {
