@@ -17,7 +17,7 @@ from .expected import Scan, in_csv, is_within, totals
 from .plan import FAIL, PASS, PROD, UNKNOWN
 from .server import CALLER, CALLER_ACCOUNT
 
-MEMBER_ACTIONS = {"GenerateCredentialReport", "GetCredentialReport", "ListAccessKeys"}
+MEMBER_ACTIONS = {"GenerateCredentialReport", "GetCredentialReport", "GetAccountSummary", "ListAccessKeys"}
 CALLER_ACTIONS = {
     "GetCallerIdentity",
     "AssumeRole",
@@ -205,7 +205,7 @@ def test_only_declared_actions_are_called_and_only_where_they_must_be(scan):
     read = {
         (action, account.account_id)
         for account in scan.scanned
-        for action in ("GenerateCredentialReport", "GetCredentialReport")
+        for action in ("GenerateCredentialReport", "GetCredentialReport", "GetAccountSummary")
     }
     looked_up = {("ListAccessKeys", row.account.account_id) for row in scan.findings}
     assert set(called) == in_management | entered | read | looked_up

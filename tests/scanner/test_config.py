@@ -72,6 +72,7 @@ def test_every_key_can_be_set(config_file: Path) -> None:
         account_timeout_seconds = 60
         run_timeout_seconds = 3600
         report_max_age_hours = 4
+        cross_check = false
         [scan.rates]
         list_accounts = 1
         list_roots = 5
@@ -123,6 +124,7 @@ def test_every_key_can_be_set(config_file: Path) -> None:
             "account_timeout_seconds": 60,
             "run_timeout_seconds": 3600,
             "report_max_age_hours": 4,
+            "cross_check": False,
             "rates": {
                 "list_accounts": 1,
                 "list_roots": 5,
@@ -210,7 +212,7 @@ def test_every_number_of_the_config_has_its_bounds_tested() -> None:
         for name, value in values.items():
             if isinstance(value, dict):
                 found |= numbers(value, f"{prefix}{name}.")
-            elif isinstance(value, int):
+            elif isinstance(value, int) and not isinstance(value, bool):
                 found.add(f"{prefix}{name}")
         return found
 

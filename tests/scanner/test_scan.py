@@ -158,7 +158,7 @@ def test_keys_that_cannot_be_looked_up_leave_the_finding_and_say_so(scanned: Any
 
     _, assessment = scanned(Simulator(organization))
 
-    findings = assessment.findings
+    findings = assessment.findings[assessment.findings["credential"].astype(str).str.startswith("access_key")]
     denied = findings[findings["account_id"].eq(organization.accounts[2].account_id)]
     assert len(denied) > 0
     assert denied["key_id"].isna().all()
@@ -238,13 +238,13 @@ def test_scope_by_account_and_ou_excludes_and_says_by_which_rule(scanned: Any) -
     assert counts["listed"] == len(organization.accounts) == sum(counts[o] for o in Outcome)
 
 
-def test_at_most_three_requests_an_account_when_reports_take_two_seconds(scanned: Any) -> None:
+def test_at_most_four_requests_an_account_when_reports_take_two_seconds(scanned: Any) -> None:
     simulator = Simulator(benchmark_organization(60, 2, NOW), Faults(latency_seconds=0.05, report_delay_seconds=2.0))
 
     folder, _ = scanned(simulator, first_wait=FIRST_WAIT_SECONDS)
 
     attempts = [entry.attempts for entry in folder.read_ledger().values()]
-    assert sum(attempts) <= 3.1 * 60
+    assert sum(attempts) <= 4.1 * 60, "role, generate, get, and the summary beside it"
 
 
 def test_a_report_older_than_the_limit_is_not_accepted(scanned: Any) -> None:
