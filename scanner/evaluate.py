@@ -247,7 +247,11 @@ def _findings(
     found = np.flatnonzero(judged >= FAIL) if group.rows is None else group.rows[judged[group.rows] >= FAIL]
     rows = credentials.iloc[found]
     limits = group.rules.limits
-    texts = [(check.reason(row, limits, as_of), check.fix(row), check.undo(row)) for row in plain_rows(rows)]
+    says = {FAIL: check.reason, UNKNOWN: check.unknown or check.reason}
+    texts = [
+        (says[verdict](row, limits, as_of), check.fix(row), check.undo(row))
+        for row, verdict in zip(plain_rows(rows), judged[found].tolist(), strict=True)
+    ]
     reason, fix, undo = zip(*texts, strict=True) if texts else ((), (), ())
     findings = rows.assign(
         check=check.id,

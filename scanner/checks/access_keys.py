@@ -74,8 +74,9 @@ SEVERAL_ACTIVE_ACCESS_KEYS = Check(
     applies=lambda frame: is_user_row(frame) & ~frame["is_root"],
     fails=_has_several,
     due=never_due,
-    reason=lambda user, limits, as_of: (
-        "both access keys of the user are active, or the report does not say whether both are"
+    reason=lambda user, limits, as_of: "both access keys of the user are active",
+    unknown=lambda user, limits, as_of: (
+        "the report does not say whether more than one access key of the user is active"
     ),
     fix=lambda user: _deactivate(user, "find out which of the two keys is used, and move its systems to the other"),
     undo=_activate,
@@ -100,18 +101,24 @@ def _came_with_user(frame: pd.DataFrame, limits: Limits, _as_of: datetime) -> pd
 
 
 def _setup_reason(key: Credential, limits: Limits, _as_of: datetime) -> str:
+    assert key.last_rotated is not None
+    assert key.user_created is not None
+    apart = int((key.last_rotated - key.user_created).total_seconds())
+    return (
+        f"the key was created {apart} s after its user, who has a console password;"
+        f" the limit is {int(limits.access_key_setup_window.total_seconds())} s{key_note(key)}"
+    )
+
+
+def _setup_unknown(key: Credential, _limits: Limits, _as_of: datetime) -> str:
     if key.last_rotated is None or key.user_created is None:
         reason = "the report does not say when the user or the key was created"
-    elif key.active is None:
-        reason = "the report does not say whether the key is active"
     elif key.last_rotated < key.user_created:
         reason = "the report says that the key is older than its user"
+    elif key.active is None:
+        reason = "the key was created with its user, and the report does not say whether it is active"
     else:
-        apart = int((key.last_rotated - key.user_created).total_seconds())
-        reason = (
-            f"the key was created {apart} s after its user, who has, or may have, a console password;"
-            f" the limit is {int(limits.access_key_setup_window.total_seconds())} s"
-        )
+        reason = "the key was created with its user, and the report does not say whether there is a console password"
     return f"{reason}{key_note(key)}"
 
 
@@ -127,6 +134,7 @@ ACCESS_KEY_CREATED_WITH_USER = Check(
     fails=_came_with_user,
     due=never_due,
     reason=_setup_reason,
+    unknown=_setup_unknown,
     fix=lambda key: _deactivate(key, f"is {which_key(key)} needed? Then its owner makes a new one, on purpose"),
     undo=_activate,
 )

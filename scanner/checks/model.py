@@ -38,3 +38,5 @@ class Check:
     """The exact commands that mend this credential."""
     undo: Callable[[Credential], str]
     """The exact commands that take the fix back."""
+    unknown: Callable[[Credential, Limits, datetime], str] | None = None
+    """Why it is UNKNOWN, where a reason that sees one row of the user could not tell that from failing."""

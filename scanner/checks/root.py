@@ -9,7 +9,7 @@ import pandas as pd
 from scanner.checks.commands import as_root, duration, lines, moment
 from scanner.checks.controls import aws, foundations, iso, nist, pci
 from scanner.checks.model import Check
-from scanner.checks.rows import any_of_user, is_in_future, is_user_row, never_due
+from scanner.checks.rows import LONGEST_RUN, any_of_user, is_in_future, is_user_row, never_due
 from scanner.credentials import ACCESS_KEYS, Credential
 from scanner.models import Control, Limits, Severity
 
@@ -49,9 +49,8 @@ ROOT_ACCESS_KEY_EXISTS = Check(
     applies=_is_root,
     fails=_has_key,
     due=never_due,
-    reason=lambda root, limits, as_of: (
-        "an access key of the root user is active, or the report does not say whether one is"
-    ),
+    reason=lambda root, limits, as_of: "an access key of the root user is active",
+    unknown=lambda root, limits, as_of: "the report does not say whether an access key of the root user is active",
     fix=lambda root: as_root(
         root,
         "deactivate the access key; watch for a week that nothing breaks; move what used it to a role; then delete"
@@ -130,14 +129,11 @@ def _use_reason(root: Credential, limits: Limits, as_of: datetime) -> str:
     if root.last_used is not None and timedelta(0) <= as_of - root.last_used <= limits.root_unused:
         ago = duration(as_of - root.last_used)
         return f"the root user signed in at {moment(root.last_used)}, {ago} before; the limit is {days} days"
-    if root.last_used is not None and root.last_used > as_of:
+    if root.last_used is not None and as_of < root.last_used <= as_of + LONGEST_RUN:
         return (
             f"the report has a sign-in of the root user after the moment ages are measured at: {moment(root.last_used)}"
         )
-    return (
-        f"an access key of the root user was used within {days} days, or the report does not say when; its rows in"
-        " credentials.csv have the dates"
-    )
+    return f"an access key of the root user was used within {days} days; its row in credentials.csv has the date"
 
 
 ROOT_RECENTLY_USED = Check(
@@ -156,6 +152,9 @@ ROOT_RECENTLY_USED = Check(
     fails=_was_used,
     due=never_due,
     reason=_use_reason,
+    unknown=lambda root, limits, as_of: (
+        "the report does not say, or not credibly, when the root user's password or access key was last used"
+    ),
     fix=lambda root: lines(
         f"# Find out who used the root user of account {root.account_id}, and what for; then give them a role for it",
         "aws cloudtrail lookup-events --lookup-attributes AttributeKey=Username,AttributeValue=root --region us-east-1",

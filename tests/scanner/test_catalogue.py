@@ -254,6 +254,17 @@ def test_row(check_id: str, row: Row) -> None:
         assert "NaT" not in text
 
 
+SAYS_SO = ("does not say", "do not tell", "no readable date", "in the future", "says that", "may be")
+
+
+@pytest.mark.parametrize(("check_id", "row"), [each for each in ROWS if each.values[1].wanted in ("FAIL", "UNKNOWN")])
+def test_a_reason_says_what_is_wrong_or_what_is_not_known(check_id: str, row: Row) -> None:
+    findings = judged_table(check_id)[TABLES[check_id].index(row)].findings
+    (reason,) = findings.loc[findings["credential"].astype(str).eq(row.credential), "reason"]
+    is_unknown = any(words in reason for words in SAYS_SO)
+    assert is_unknown == (row.wanted == "UNKNOWN"), reason
+
+
 @pytest.mark.parametrize("check_id", TABLES)
 def test_an_exemption_takes_what_fails_and_nothing_else(check_id: str) -> None:
     """alice's is exempt, and bob's, who has the same credentials, is not."""
