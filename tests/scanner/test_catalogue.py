@@ -265,6 +265,47 @@ def test_a_reason_says_what_is_wrong_or_what_is_not_known(check_id: str, row: Ro
     assert is_unknown == (row.wanted == "UNKNOWN"), reason
 
 
+UNUSED, AT_SETUP = "credential-unused", "access-key-created-with-user"
+
+
+@pytest.mark.parametrize(
+    ("check_id", "what", "reason"),
+    [
+        ("root-access-key-exists", "first", "an access key of the root user is active"),
+        (
+            "root-recently-used",
+            "signed in",
+            "signed in at 2026-11-22T12:00:00Z, 1 d 00:00:00 before; the limit is 90 days",
+        ),
+        ("root-recently-used", "while the run lasts", "after the moment ages are measured at: 2026-11-23T12:03:20Z"),
+        (
+            "root-recently-used",
+            "a key was used, the password not",
+            "an access key of the root user was used within 90 days",
+        ),
+        ("root-without-mfa", "GovCloud does not tell", "AWS GovCloud (US) do not tell"),
+        ("console-user-without-mfa", "password not readable, no MFA", "does not say whether there is a password"),
+        (UNUSED, "45 d 0 s", "not used for 45 d 00:00:00; the limit is 45 days"),
+        (UNUSED, "key never used, old", "never used since it was created 400 d 00:00:00 ago"),
+        (UNUSED, "password never used, old", "never used since it was changed 400 d 00:00:00 ago"),
+        (UNUSED, "key not readable", "does not say when the key was last used"),
+        (AT_SETUP, "60 s", "created 60 s after its user, who has a console password; the limit is 60 s"),
+        (AT_SETUP, "older than its user", "the key is older than its user"),
+        (AT_SETUP, "state not readable", "does not say whether it is active"),
+        (AT_SETUP, "password not readable", "does not say whether there is a console password"),
+        ("password-not-changed", "90 d 1 s", "not changed for 90 d 00:00:01; the limit is 90 days"),
+        ("signing-certificate-active", "more than the report shows", "and they may be certificates"),
+        ("inactive-access-key-not-deleted", "30 d 1 s", "neither created nor used for 30 d 00:00:01; the limit is 30"),
+        ("inactive-access-key-not-deleted", "used in the future", "in the future: 2026-11-25T12:00:00Z"),
+    ],
+)
+def test_reason(check_id: str, what: str, reason: str) -> None:
+    (at,) = (at for at, row in enumerate(TABLES[check_id]) if row.what == what)
+    findings = judged_table(check_id)[at].findings
+    found = findings[findings["credential"].astype(str).eq(TABLES[check_id][at].credential)]
+    assert reason in found["reason"].item()
+
+
 @pytest.mark.parametrize("check_id", TABLES)
 def test_an_exemption_takes_what_fails_and_nothing_else(check_id: str) -> None:
     """alice's is exempt, and bob's, who has the same credentials, is not."""
