@@ -186,7 +186,7 @@ def totals(scan: Scan) -> list[tuple[int, str, Any, str]]:
     rows = [
         (cells[0].row, cells[0].value.strip(), cells[1].value, cells[2].value)
         for cells in scan.book["Summary"].iter_rows()
-        if cells[1].value is not None and cells[2].data_type == "f"
+        if cells[1].value is not None and cells[2].data_type == "f" and cells[0].value != "All recounts"
     ]
     assert len({label for _, label, _, _ in rows}) == len(rows)
     return rows

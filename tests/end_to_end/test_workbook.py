@@ -120,10 +120,10 @@ def _term(book: Any, term: str) -> int:
 
 def _cells(book: Any, cells: str) -> Iterator[Any]:
     sheet, _, area = cells.rpartition("!")
-    column, first, _, last = range_boundaries(area)
+    column, first, last_column, last = range_boundaries(area)
     sheet = book[sheet.strip("'") or "Summary"]
     last = min(last, sheet.max_row)  # to ask for a cell further down would make openpyxl add it
-    return (row[0] for row in sheet.iter_rows(first, last, column, column))
+    return (cell for row in sheet.iter_rows(first, last, column, last_column) for cell in row)
 
 
 def _value(book: Any, cell: Any) -> Any:
