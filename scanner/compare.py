@@ -158,7 +158,7 @@ def _filled(frame: pd.DataFrame, by_arn: pd.Series) -> pd.Series:
     if not missing.any():
         return frame["user_created"]
     filled = frame["user_created"].copy()
-    filled[missing] = frame.loc[missing, "arn"].map(by_arn).astype("datetime64[s, UTC]")
+    filled[missing] = by_arn.reindex(frame.loc[missing, "arn"]).array
     return filled
 
 
@@ -287,10 +287,18 @@ def _why_resolved(gone: pd.DataFrame, credentials: pd.DataFrame) -> Any:
             notes.append("the user was deleted; there is another of that name now")
         else:
             other = newest.get((row.account_id, row.arn, row.kind))
-            # A comparison with what is not known is False.
-            rotated = f"; the user has one created on {_day(other)}" if other is not None and other > row.made else ""
-            notes.append(f"the {WORDS.get(row.kind, row.kind)} no longer exists{rotated}")
+            notes.append(_why_gone(row, other))
     return pd.array(notes, dtype="string")
+
+
+def _why_gone(row: Any, other: datetime | None) -> str:
+    """Of a credential that is not there, when the user has none of its kind, or `other` is the newest."""
+    what = f"the {WORDS.get(row.kind, row.kind)}"
+    if other is None or pd.isna(other):
+        return f"{what} no longer exists"
+    if pd.isna(row.made):
+        return f"{what} has a date now, or no longer exists"
+    return f"{what} no longer exists" + (f"; the user has one created on {_day(other)}" if other > row.made else "")
 
 
 def _ordered(rows: pd.DataFrame) -> pd.DataFrame:

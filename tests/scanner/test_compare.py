@@ -30,7 +30,7 @@ from scanner.models import (
     Stop,
 )
 from scanner.reevaluate import reevaluate
-from scanner.simulator import Behaviour, SimulatedAccount, Simulator
+from scanner.simulator import Behaviour, SimulatedAccount, SimulatedKey, Simulator
 from scanner.simulator.report import render_report
 
 from .scanning import NOW, Scan, scanner_in
@@ -302,6 +302,27 @@ def test_nobody_is_created_again_by_a_report_that_does_not_say_when(runs: Runs) 
 
     assert rows(second) == [("open", "access_key_1", "FAIL", "FAIL", 1)]
     assert rows(third) == [("open", "access_key_1", "FAIL", "FAIL", 2)]
+
+
+def test_nor_by_the_first_report_that_does(runs: Runs) -> None:
+    told_when = of_user(aged(1, OLD + DAY))
+    runs.add(reported(told_when, SHOWN_OLD, "N/A"))
+    _, second = runs.add(told_when)
+
+    assert rows(second) == [("open", "access_key_1", "FAIL", "FAIL", 1)]
+
+
+def test_of_two_keys_without_a_date_that_which_is_left_is_still_open(runs: Runs) -> None:
+    def undated(*keys: SimulatedKey) -> SimulatedAccount:
+        return reported(of_user(*keys, created=OLD - DAY), SHOWN_OLD, "not_supported")
+
+    runs.add(undated(aged(1, OLD), aged(2, OLD)))
+    _, one = runs.add(undated(aged(2, OLD)))
+    _, dated = runs.add(of_user(aged(2, OLD), created=OLD - DAY))
+
+    assert [row[0] for row in rows(one)] == ["open", "resolved"]
+    assert [row[0] for row in rows(dated)] == ["new", "resolved"]
+    assert notes(dated)["resolved", "ann"] == "the access key has a date now, or no longer exists"
 
 
 def test_a_user_of_another_moment_is_another_though_the_key_is_of_the_same(runs: Runs) -> None:
