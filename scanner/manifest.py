@@ -159,6 +159,12 @@ def _walk(folder: Path) -> tuple[dict[str, int], list[Difference]]:
     return found, unreadable
 
 
+def irregular(folder: Path) -> list[str]:
+    """What is neither a file nor a folder: reading it could wait for ever, or lead elsewhere."""
+    found, _ = _walk(folder)
+    return [name for name, mode in found.items() if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)]
+
+
 def _compare(path: Path, mode: int | None, sealed: Sealed) -> str:
     """What is not as it was; empty where nothing is."""
     if mode is None:

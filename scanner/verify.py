@@ -22,7 +22,7 @@ from scanner.errors import ConfigError, CredauditError, EvidenceError
 from scanner.evaluate import assess, read_frame
 from scanner.evidence import MANIFEST, NOT_OURS, RunFolder, sha256_of
 from scanner.history import with_history
-from scanner.manifest import Difference, compare_chain, compare_files, read_manifest
+from scanner.manifest import Difference, compare_chain, compare_files, irregular, read_manifest
 from scanner.models import Assessment, LedgerEntry, Outcome, Run
 from scanner.normalize import count_users
 
@@ -103,6 +103,8 @@ class _Counted:
 
 
 def _other_version(path: Path) -> str:
+    if irregular(path):
+        return ""
     try:
         version = RunFolder(path).read_run().tool_version
     except BROKEN:
@@ -117,6 +119,11 @@ def _other_version(path: Path) -> str:
 
 def _compare_numbers(path: Path) -> Iterator[Difference]:
     folder = RunFolder(path)
+    if names := irregular(path) or [f"../{each.name}" for each in _runs_before(path) if irregular(each)]:
+        yield Difference(
+            names[0], "is neither a file nor a folder, so that nothing was derived from this run's evidence"
+        )
+        return
     try:
         run = folder.read_run()
         stated = json.loads((path / "run.json").read_bytes())
@@ -167,6 +174,11 @@ def _compare_report(folder: RunFolder, entry: LedgerEntry) -> Iterator[Differenc
     for name, value in derived.items():
         if getattr(entry, name) != value:
             yield _differs(f"{where}, {name}", getattr(entry, name), value)
+
+
+def _runs_before(path: Path) -> list[Path]:
+    organization_id = path.name.partition("Z-")[2]
+    return [other for other in path.parent.glob(f"*-{organization_id}") if other.name < path.name]
 
 
 def _compare_run(stated: Mapping[str, Any], run: Run) -> Iterator[Difference]:

@@ -19,10 +19,11 @@ os.environ.update(
 )
 
 
-SHARED = ("aws", "demo", "history")
+SHARED = ("aws", "demo", "history", "pristine")
 """Fixtures of a module or more that take long to make."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the tests, those of one costly fixture stay in one, so that it is made once."""
     for item in items:
