@@ -188,6 +188,16 @@ def _workbook() -> Iterator[str]:
     yield "```"
 
 
+def _reports() -> Iterator[str]:
+    text = subprocess.run(
+        [sys.executable, "-m", "benchmarks.reports"], capture_output=True, text=True, check=True
+    ).stdout
+    yield from _heading("Evaluating and every format, beside the workbook alone: 500 accounts of 20 users")
+    yield "```"
+    yield text.strip()
+    yield "```"
+
+
 def _help() -> Iterator[str]:
     alone = min(_cpu_of([sys.executable, "-c", "import typer, rich.console"]) for _ in range(5))
     ours = min(_cpu_of([str(Path(sys.executable).with_name("credaudit")), "--help"]) for _ in range(5))

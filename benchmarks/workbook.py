@@ -22,7 +22,8 @@ from openpyxl import Workbook
 from rich.console import Console
 from rich.table import Table
 
-from reports.workbook import tables, write_workbook
+from reports.tables import tables
+from reports.workbook import write_workbook
 from scanner.evaluate import assess, read_frame
 from scanner.evidence import RunFolder, run_id, sha256_of
 from scanner.models import Account, Assessment, Caller, LedgerEntry, Outcome, Rules, Run
@@ -49,7 +50,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="access keys, one of each user")
     rows = max(parser.parse_args().rows, USERS)
     with tempfile.TemporaryDirectory() as folder:
-        assessment = _assessment(benchmark_organization(rows // USERS, USERS, AS_OF, FAILING_SHARE), Path(folder))
+        organization = benchmark_organization(rows // USERS, USERS, AS_OF, FAILING_SHARE)
+        assessment = assessment_of(organization, Path(folder), Rules(checks=("access-key-not-rotated",)))
         values = list(_values(assessment))
         contenders = {
             "credaudit, the whole workbook": lambda path: write_workbook(assessment, path),
@@ -57,10 +59,11 @@ def main() -> None:
         }
         results = [_measure(name, write, Path(folder) / "workbook.xlsx") for name, write in contenders.items()]
     cells = sum(value is not None for row in values for value in row)
-    _show(results, cells, f"{len(values):,} rows of Findings, Accounts and Access keys, {cells:,} cells")
+    _show(results, cells, f"{len(values):,} rows of all tables, {cells:,} cells")
 
 
-def _assessment(organization: SimulatedOrganization, folder: Path) -> Assessment:
+def assessment_of(organization: SimulatedOrganization, folder: Path, rules: Rules) -> Assessment:
+    """What is to be written of an organization, by these rules; its evidence is left in the folder."""
     evidence = RunFolder.create(folder, run_id(AS_OF, organization.organization_id))
     evidence.write_population([_listed(account) for account in organization.accounts], [])
     with evidence.open_ledger() as ledger:
@@ -78,7 +81,7 @@ def _assessment(organization: SimulatedOrganization, folder: Path) -> Assessment
                     attempts=3,
                 )
             )
-    return assess(evidence, _run(organization, evidence.path.name), read_frame(evidence))
+    return assess(evidence, _run(organization, evidence.path.name, rules), read_frame(evidence))
 
 
 def _listed(account: SimulatedAccount) -> Account:
@@ -88,7 +91,7 @@ def _listed(account: SimulatedAccount) -> Account:
     )
 
 
-def _run(organization: SimulatedOrganization, name: str) -> Run:
+def _run(organization: SimulatedOrganization, name: str, rules: Rules) -> Run:
     caller = organization.caller_account_id
     return Run(
         run_id=name,
@@ -104,7 +107,7 @@ def _run(organization: SimulatedOrganization, name: str) -> Run:
         organization_role_arn="",
         endpoints={},
         as_of=AS_OF,
-        rules=Rules(checks=("access-key-not-rotated",)),
+        rules=rules,
         parameters={},
         started=AS_OF,
         finished=AS_OF,

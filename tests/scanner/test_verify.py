@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from reports.csv import tables, write_csv
-from scanner.history import with_history
 from scanner.errors import ConfigError, EvidenceError
 from scanner.evidence import MANIFEST, RunFolder, previous_run, seal, sha256_of
+from scanner.history import with_history
 from scanner.manifest import compare_chain, compare_files, read_manifest
 from scanner.simulator import SimulatedUser, Simulator
 from scanner.terminal import Terminal
