@@ -54,8 +54,25 @@ def from_json(content: dict[str, Any]) -> Summary:
     return Summary(asked, counts, content["error"])
 
 
-def compare(summary: Summary | None, listed: int, generated: datetime | None, root: pd.DataFrame) -> str:
-    """In words, whether the report and the summary agree; `root` are the rows of the root user, or none."""
+@dataclass(frozen=True, slots=True)
+class Root:
+    """What the report says of the root user."""
+
+    has_keys: bool
+    has_mfa: bool | None
+
+
+def roots_of(credentials: pd.DataFrame) -> dict[str, Root]:
+    """Account id → its root user, where the report has a row of one."""
+    rows = credentials[credentials["is_root"]]
+    with_keys = set(rows.loc[rows["credential"].isin(ACCESS_KEYS), "account_id"])
+    users = rows[rows["credential"].eq("password")]
+    mfa = users["mfa_active"].astype(object).where(users["mfa_active"].notna(), None)
+    return {each: Root(each in with_keys, has_mfa) for each, has_mfa in zip(users["account_id"], mfa, strict=True)}
+
+
+def compare(summary: Summary | None, listed: int, generated: datetime | None, root: Root | None) -> str:
+    """In words, whether the report and the summary agree."""
     if summary is None:
         return "not cross-checked: IAM's answer is not there"
     if summary.counts is None:
@@ -69,13 +86,11 @@ def compare(summary: Summary | None, listed: int, generated: datetime | None, ro
             f" the report is {_hours(age)} older, and users may have been"
             f" {'deleted' if difference > 0 else 'created'} since"
         )
-    if not root.empty:
-        has_keys = bool(root["credential"].isin(ACCESS_KEYS).any())
-        if has_keys != bool(summary.counts["AccountAccessKeysPresent"]):
-            found.append(f"IAM says that root has {'no ' if has_keys else ''}access keys, the report otherwise")
-        mfa = root["mfa_active"].iloc[0]
-        if pd.notna(mfa) and bool(mfa) != bool(summary.counts["AccountMFAEnabled"]):
-            found.append(f"IAM says that root has {'no ' if mfa else ''}MFA, the report otherwise")
+    if root is not None:
+        if root.has_keys != bool(summary.counts["AccountAccessKeysPresent"]):
+            found.append(f"IAM says that root has {'no ' if root.has_keys else ''}access keys, the report otherwise")
+        if root.has_mfa is not None and root.has_mfa != bool(summary.counts["AccountMFAEnabled"]):
+            found.append(f"IAM says that root has {'no ' if root.has_mfa else ''}MFA, the report otherwise")
     return "; ".join(found) or MATCHES
 
 

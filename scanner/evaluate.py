@@ -346,9 +346,8 @@ def _with_cross_check(accounts: pd.DataFrame, folder: RunFolder, run: Run, crede
     """The accounts with what IAM counts in each beside what its report lists."""
     is_user = credentials["credential"].eq("password") & ~credentials["is_root"]
     listed = credentials.loc[is_user, "account_id"].value_counts()
-    roots = dict(iter(credentials[credentials["is_root"]].groupby("account_id")))
+    roots = cross_check.roots_of(credentials)
     is_on = run.parameters.get("scan", {}).get("cross_check", True)
-    none = credentials.iloc[:0]
     counts: list[int | None] = []
     words: list[str] = []
     for account_id, outcome, generated in zip(
@@ -362,8 +361,8 @@ def _with_cross_check(accounts: pd.DataFrame, folder: RunFolder, run: Run, crede
         elif not content and not is_on:
             words.append(cross_check.OFF)
         else:
-            users, root = int(listed.get(account_id, 0)), roots.get(account_id, none)
-            words.append(cross_check.compare(summary, users, generated, root))
+            users = int(listed.get(account_id, 0))
+            words.append(cross_check.compare(summary, users, generated, roots.get(account_id)))
     iam_users = pd.array(counts, dtype="Int64")
     in_report = accounts["account_id"].map(listed).fillna(0).astype("Int64")
     told = accounts.assign(iam_users=iam_users, cross_check=pd.array(words, dtype="string"))
