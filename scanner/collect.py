@@ -143,10 +143,10 @@ class Collector:
         entry = LedgerEntry(account_id=account.account_id, outcome=Outcome.ERROR, started=started)
         try:
             entry = await self._fetch(entry, member)
-            if self._cross_checks and await self._lacks_users(entry, member):
+            if self._cross_checks and (lack := await self._lack_of_users(entry, member)):
                 entry = await self._fetch(entry, member)  # rows may have been lost on the way
-                if await self._lacks_users(entry, member):
-                    raise _Unsound("the report lists fewer users than IAM has, and is too young for that", entry)
+                if lack := await self._lack_of_users(entry, member, before=lack):
+                    raise _Unsound(lack, entry)
         except (EvidenceError, CallerExpired):
             raise
         except _Unsound as unsound:
@@ -187,8 +187,11 @@ class Collector:
                         raise _Unsound(str(error), entry) from None
         raise AssertionError("unreachable: the last fetch returns or raises")
 
-    async def _lacks_users(self, entry: LedgerEntry, member: Member) -> bool:
-        """Ask IAM how many users there are, and keep its answer. That there is none changes no outcome."""
+    async def _lack_of_users(self, entry: LedgerEntry, member: Member, before: str = "") -> str:
+        """Ask IAM how many users there are, and keep its answer → what is wrong, empty if nothing is known.
+
+        That there is no answer changes nothing: what was found `before` holds.
+        """
         asked, counts, refused = datetime.now(UTC), None, None
         try:
             async with asyncio.timeout(self._seconds) as member.record.deadline:
@@ -199,6 +202,8 @@ class Collector:
             refused = f"no answer within {self._seconds} s"
         except AwsError as error:
             refused = str(error)
+        except (ValueError, TypeError) as error:
+            refused = f"AWS's answer is not as documented: {error}"
         try:
             content = to_json(Summary(asked, counts, refused))
             summary = from_json(content | {"asked": asked.isoformat()})
@@ -207,9 +212,14 @@ class Collector:
             content = to_json(summary)
         self._folder.write_summary(entry.account_id, content)
         if summary.counts is None or entry.report_generated is None:
-            return False
+            return before
         users = count_iam_users(self._folder.read_report(entry.account_id), entry.account_id)
-        return summary.lacks_users(users, entry.report_generated)
+        if not summary.lacks_users(users, entry.report_generated):
+            return ""
+        return (
+            f"the report lists fewer users than IAM has, {users:,} of {summary.counts['Users']:,},"
+            " and is too young for that"
+        )
 
     async def _look_up_keys(self, account: Account, entry: LedgerEntry, member: Member, known: dict[str, Any]) -> None:
         """Store what ListAccessKeys answers for the users whose key ids matter. A failure here changes no outcome."""

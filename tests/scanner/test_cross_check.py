@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 from scanner.cross_check import Root, Summary, compare, from_json, roots_of, to_json
+from scanner.errors import AccessDenied
+from scanner.member import Member
 from scanner.models import Assessment, Outcome
+from scanner.resume import Earlier
 from scanner.simulator import Behaviour, Faults, SimulatedRoot, SimulatedUser, Simulator
 
 from .scanning import NOW, Scan, outcomes
@@ -44,7 +47,7 @@ def test_a_young_report_that_lists_fewer_users_is_malformed(scanned: Scan) -> No
     simulator = Simulator(organization(member(users=USERS, users_created_since_report=2)))
     folder, assessment = scanned(simulator)
     assert outcomes(assessment)[MEMBER] == Outcome.REPORT_MALFORMED
-    assert "fewer users than IAM" in folder.read_ledger()[MEMBER].reason
+    assert "fewer users than IAM has, 3 of 5" in folder.read_ledger()[MEMBER].reason
     assert not assessment.run.is_complete
     assert simulator.counts["iam", "GetAccountSummary"] == 4, "the report was fetched and counted once more"
 
@@ -140,3 +143,35 @@ def test_what_is_kept_comes_back() -> None:
 def test_what_is_not_as_we_write_it_is_refused(content: dict[str, Any]) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         from_json(content)
+
+
+def test_what_a_first_answer_found_holds_where_the_second_is_refused(
+    scanned: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([{"Users": 5, "AccountAccessKeysPresent": 0, "AccountMFAEnabled": 0}])
+
+    async def summary(asked: Member) -> dict[str, int]:
+        if asked.account_id != MEMBER:
+            return {"Users": 0, "AccountAccessKeysPresent": 0, "AccountMFAEnabled": 0}
+        try:
+            return next(answers)
+        except StopIteration:
+            raise AccessDenied("iam:GetAccountSummary", "AccessDenied", "no") from None
+
+    monkeypatch.setattr("scanner.collect.fetch_summary", summary)
+    folder, assessment = scanned(Simulator(organization(member(users=USERS))))
+    assert outcomes(assessment)[MEMBER] == Outcome.REPORT_MALFORMED
+    assert "3 of 5" in folder.read_ledger()[MEMBER].reason
+
+
+def test_a_resumed_run_takes_a_sound_summary_with_the_report_and_no_other(scanned: Scan) -> None:
+    folder, _ = scanned(Simulator(organization(member(users=USERS))))
+    earlier = Earlier(reports={MEMBER: [(folder, folder.read_ledger()[MEMBER])]})
+    kept = folder.read_summary(MEMBER)
+    taken = earlier.report_of(MEMBER)
+    assert taken is not None
+    assert taken.summary == kept
+    (folder.path / "evidence" / f"{MEMBER}.summary.json").write_text('{"asked": "soon"}')
+    taken = earlier.report_of(MEMBER)
+    assert taken is not None
+    assert taken.summary == {}
