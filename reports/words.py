@@ -49,7 +49,9 @@ def result(check: CheckSummary, run: Run) -> str:
     population, failing = sum(check.verdicts.values()), count_failing(check)
     if check.check_id == KEY_AGE_CHECK:
         noun, verb = "active access keys", "is older than" if failing == 1 else "are older than"
-        predicate = f"{verb} {_days(run.limits.access_key_max_age)}"
+        # Overrides may set another limit for some accounts.
+        limit = "their limit" if run.rules.overrides else _days(run.limits.access_key_max_age)
+        predicate = f"{verb} {limit}"
     else:
         noun, verb = check.population, "fails" if failing == 1 else "fail"
         predicate = f"{verb} {check.check_id}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from scanner.errors import EvidenceError
 from scanner.evaluate import assess, read_frame
 from scanner.evidence import RunFolder, sha256_of
-from scanner.models import Assessment, Outcome, Rules, Run
+from scanner.models import Account, Assessment, Outcome, Rules, Run
+from scanner.rules import override_notes
 
 
 def reevaluate(
@@ -25,7 +27,7 @@ def reevaluate(
         )
     _check_reports(folder)
     asked = replace(run, rules=rules or run.rules, as_of=as_of or run.as_of)
-    asked = replace(asked, notes=(*_differences(run, asked), *run.notes))
+    asked = replace(asked, notes=(*_differences(run, asked, folder.read_population()), *run.notes))
     return replace(assess(folder, asked, read_frame(folder)), reevaluated=at)
 
 
@@ -44,7 +46,7 @@ def _check_reports(folder: RunFolder) -> None:
                 )
 
 
-def _differences(run: Run, asked: Run) -> list[str]:
+def _differences(run: Run, asked: Run, population: Sequence[Account]) -> list[str]:
     """What is not as it was in the run, for the reader of the reports."""
     notes = []
     if asked.as_of != run.as_of:
@@ -60,6 +62,8 @@ def _differences(run: Run, asked: Run) -> list[str]:
         "exemptions": "exemptions",
         "next_audit": "days of the forecast",
     }
+    if asked.rules.overrides != run.rules.overrides:
+        notes += override_notes(asked.rules, population)
     changed = [words for name, words in names.items() if getattr(asked.rules, name) != getattr(run.rules, name)]
     if changed:
         notes.append(f"Not those of the run: {', '.join(changed)}. Method has those in force here.")

@@ -45,7 +45,7 @@ def check_id(name: str) -> str:
     if name not in CHECK_IDS:
         near = difflib.get_close_matches(name, CHECK_IDS, n=1)
         hint = f"did you mean {near[0]}?" if near else "`credaudit checks` lists them"
-        raise ConfigError(f"there is no check {name}; {hint}")
+        raise ConfigError(f"there is no check {name}; {hint}", "`credaudit checks` lists them.")
     return name
 
 
@@ -86,6 +86,22 @@ def rules_by_account(rules: Rules, accounts: Iterable[Account]) -> dict[str, Acc
         deepest = max(above, key=lambda at: _depth(account, rules.overrides[at].ou), default=None)
         found[account.account_id] = base if deepest is None else by_index[deepest]
     return found
+
+
+def override_notes(rules: Rules, accounts: Sequence[Account]) -> list[str]:
+    """What a reader must know of the overrides: those that hold nowhere, and accounts of which nobody knows."""
+    if not rules.overrides:
+        return []
+    notes = [
+        f"[[override]] {override.ou} matches no account."
+        for override in rules.overrides
+        if not any(account.stands_under(override.ou) for account in accounts)
+    ]
+    if lost := sum(account.is_in_scope and not account.ou_path and not account.ou_ids for account in accounts):
+        notes.append(
+            f"{lost:,} accounts stand nowhere known in the tree: the strictest of all overrides holds for them."
+        )
+    return notes
 
 
 def _depth(account: Account, ou: str) -> int:

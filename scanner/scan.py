@@ -28,6 +28,7 @@ from scanner.models import Account, Assessment, Caller, LedgerEntry, Rules, Run
 from scanner.normalize import RawReport, normalize
 from scanner.organization import Organization, Population, describe_account, describe_organization
 from scanner.resume import Earlier, check_resume, find_earlier
+from scanner.rules import override_notes
 from scanner.signing import RoleSession
 from scanner.stopping import Stopped, until_stopped
 
@@ -116,6 +117,7 @@ async def scan(
             collector.settle(everybody.accounts)
         folder.write_population(everybody.accounts, record.request_ids)
     notes = (_resumed(run, collector, earlier), *_other_moment(run), stopped.why if stopped else "", *everybody.notes)
+    notes = (*notes, *override_notes(rules, everybody.accounts))
     run = replace(
         run,
         finished=datetime.now(UTC).replace(microsecond=0),

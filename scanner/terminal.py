@@ -323,17 +323,18 @@ class Terminal:
         table.add_column("days", no_wrap=True, min_width=5, justify="right")
         table.add_column("account", no_wrap=True, min_width=12, max_width=36, overflow="ellipsis")
         table.add_column("user", no_wrap=True, max_width=32, overflow="ellipsis")
-        table.add_column("key", no_wrap=True, min_width=20)
-        table.add_column("due since", no_wrap=True, min_width=10)
+        table.add_column("credential", no_wrap=True, min_width=20)
+        table.add_column("check", no_wrap=True, min_width=10)
         row: Any
         for row in findings.head(WORST_FINDINGS).itertuples():
             style = "red" if row.verdict == Verdict.FAIL else "yellow"
             cells = (
-                "" if pd.isna(row.age_days) else str(row.age_days),
+                # Of a check without a date, the age of the password says nothing.
+                "" if pd.isna(row.age_days) or pd.isna(row.due_on) else str(row.age_days),
                 f"{row.account_id} {row.account_name}",
                 str(row.user),
                 str(row.credential) if pd.isna(row.key_id) else str(row.key_id),
-                "" if pd.isna(row.due_on) else f"{row.due_on:%Y-%m-%d}",
+                str(row.check),
             )
             table.add_row(Text(f"  {row.verdict}", style=style), *(Text(safe_text(cell)) for cell in cells))
         self._console.print(table)

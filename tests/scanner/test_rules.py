@@ -14,7 +14,15 @@ from scanner.errors import ConfigError
 from scanner.evaluate import evaluate
 from scanner.models import Account, Limits, Override, Rules, Severity
 from scanner.normalize import normalize
-from scanner.rules import CHECK_IDS, STRICTER_WHEN_LONGER, check_id, chosen_checks, rules_by_account, rules_of
+from scanner.rules import (
+    CHECK_IDS,
+    STRICTER_WHEN_LONGER,
+    check_id,
+    chosen_checks,
+    override_notes,
+    rules_by_account,
+    rules_of,
+)
 
 from .report_lines import ACCOUNT, AS_OF, ago, cells_of, key, password, raw, report
 
@@ -233,3 +241,17 @@ def test_each_account_is_judged_by_its_own_rules() -> None:
     days = (keys["due_on"] - keys["last_rotated"]).dt.days
     assert days.tolist() == [limit[each] for each in POPULATION for _ in lines]
     assert findings["severity"].tolist() == sorted(findings["severity"], key=["high", "low"].index)
+
+
+def test_an_override_that_holds_nowhere_is_said_and_so_are_accounts_of_unknown_place() -> None:
+    accounts = [
+        Account(account_id="111122223333", name="a", email="", state="ACTIVE", ou_path="Root/Prod", ou_ids=("r-ab12",)),
+        Account(account_id="444455556666", name="b", email="", state="ACTIVE"),
+        Account(account_id="555566667777", name="c", email="", state="SUSPENDED"),
+    ]
+    rules = Rules(overrides=(Override(ou="Root/Prod"), Override(ou="Root/Prd")))
+    assert override_notes(rules, accounts) == [
+        "[[override]] Root/Prd matches no account.",
+        "Accounts of unknown place in the tree: 1; the strictest of all overrides holds for them.",
+    ]
+    assert override_notes(Rules(), accounts) == []
