@@ -48,7 +48,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # its locals could hold credentials
     rich_markup_mode=None,
-    help="Prove, account by account, that an AWS Organization's IAM credentials are rotated and protected; keep the evidence.",
+    help="Prove, account by account, that IAM credentials are rotated and protected, and keep the evidence.",
 )
 
 
@@ -84,7 +84,7 @@ LogFormatOption = Annotated[LogFormat, typer.Option(help="Progress and summary a
 
 @app.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
-    """Prove, account by account, that an AWS Organization's IAM credentials are rotated and protected; keep the evidence."""
+    """Prove, account by account, that IAM credentials are rotated and protected, and keep the evidence."""
     if version:
         typer.echo(f"credaudit {__version__}")
         raise typer.Exit

@@ -97,10 +97,9 @@ def override_notes(rules: Rules, accounts: Sequence[Account]) -> list[str]:
         for override in rules.overrides
         if not any(account.stands_under(override.ou) for account in accounts)
     ]
-    if lost := sum(account.is_in_scope and not account.ou_path and not account.ou_ids for account in accounts):
-        notes.append(
-            f"{lost:,} accounts stand nowhere known in the tree: the strictest of all overrides holds for them."
-        )
+    lost = sum(account.is_in_scope and not account.ou_path and not account.ou_ids for account in accounts)
+    if lost:
+        notes.append(f"Accounts of unknown place in the tree: {lost:,}; the strictest of all overrides holds for them.")
     return notes
 
 
