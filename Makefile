@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 	else echo "The demo ended with exit code $$code instead of 4."; exit 1; fi
 
 # More processes than the smallest machine has cores: many tests wait. JOBS=0 is one after the other.
-JOBS ?= 4
+JOBS ?= 3
 
 test: $(VENV)/.installed-dev
 	$(BIN)/coverage erase

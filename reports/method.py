@@ -97,8 +97,10 @@ VERIFY = (
     ),
     (
         "All files",
-        "manifest.json lists the SHA-256 and size of every other file of the run folder, and of the manifest of the run"
-        " before: nothing was changed, added or lost since.",
+        "manifest.json lists the SHA-256 and size of every other file of the run folder, and the SHA-256 of the"
+        " manifest of the run before. credaudit verify RUN compares them, derives every finding from the evidence"
+        " again, and names each file, run, row and column that differs. It prints the SHA-256 of manifest.json: keep"
+        " that elsewhere.",
     ),
     (
         "AWS's own log",

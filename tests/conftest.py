@@ -19,7 +19,7 @@ os.environ.update(
 )
 
 
-SHARED = ("aws", "demo", "history", "pristine")
+SHARED = ("aws", "demo", "history", "pristine", "demo_run")
 """Fixtures of a module or more that take long to make."""
 
 

@@ -30,10 +30,11 @@ def help_of(*arguments: str) -> str:
     return result.stdout
 
 
-def test_readme_shows_the_help_as_it_is() -> None:
-    block = re.search(r"<!-- help: scan -->\n```\n(.*?)\n```", README, re.DOTALL)
+@pytest.mark.parametrize("command", ["scan", "verify"])
+def test_readme_shows_the_help_as_it_is(command: str) -> None:
+    block = re.search(rf"<!-- help: {command} -->\n```\n(.*?)\n```", README, re.DOTALL)
     assert block
-    assert block.group(1) == help_of("scan").strip()
+    assert block.group(1) == help_of(command).strip()
 
 
 def test_readme_begins_with_the_two_commands() -> None:
