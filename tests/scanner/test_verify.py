@@ -103,14 +103,16 @@ def test_runs_as_they_were_left_hold_and_are_not_touched(runs: list[Path]) -> No
 
 
 def test_a_changed_byte_of_any_file_is_named(runs: list[Path]) -> None:
-    run = runs[1]
-    for name in files_of(run):
+    run, manifest = runs[1], read_manifest(runs[1])
+    for name in manifest.files:
         whole = (run / name).read_bytes()
         for at in {0, len(whole) // 2, len(whole) - 1}:
             flip(run / name, at)
-            assert verify(run).differences[0].where == name
+            assert [each.where for each in compare_files(run, manifest)] == [name]
             (run / name).write_bytes(whole)
-    assert verify(run).holds
+    assert {*manifest.files, MANIFEST} == set(files_of(run))
+    flip(run / "run.json", 5)
+    assert verify(run).differences[0].where == "run.json"
 
 
 def test_a_change_of_any_byte_of_the_manifest_shows_even_in_the_latest_run(runs: list[Path]) -> None:
@@ -136,13 +138,14 @@ def test_a_manifest_of_other_spacing_is_told_from_one_of_other_content(runs: lis
 
 
 def test_every_missing_file_is_named(runs: list[Path]) -> None:
-    run = runs[1]
-    for name in files_of(run):
+    run, manifest = runs[1], read_manifest(runs[1])
+    for name in manifest.files:
         whole = (run / name).read_bytes()
         (run / name).unlink()
-        first = verify(run).differences[0]
-        assert (first.where, "missing" in first.what) == (name, True)
+        assert [str(each) for each in compare_files(run, manifest)] == [f"{name}: is missing"]
         (run / name).write_bytes(whole)
+    (run / MANIFEST).unlink()
+    assert said(verify(run))[0] == f"{MANIFEST}: is missing: the run did not finish, or the file was removed"
 
 
 def replace_by_link(path: Path) -> None:
