@@ -6,10 +6,13 @@ import csv
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -125,3 +128,78 @@ def test_a_terminal_is_shown_progress_while_it_lasts_and_the_summary_in_the_end(
     assert "/40" in text
     assert "INCOMPLETE" in text.rsplit("Writing reports", 1)[-1]
     assert "\x07" not in text, "an account's name rings the bell"
+
+
+# The Summary sheet against the CSV files, counted independently
+
+
+def csv_rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / "reports" / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice (soffice) is not installed")
+def test_every_total_is_what_the_csv_files_hold_and_libreoffice_agrees(
+    demo: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
+) -> None:
+    _, folder = demo
+    summary = recalculated(folder / "reports" / "workbook.xlsx", tmp_path)["Summary"]
+    rows = [[cell.value for cell in row] for row in summary.iter_rows()]
+    shown = {str(row[0]).strip(): row for row in rows if row[0] is not None and row[3] in ("matches", "DIFFERS")}
+    accounts, findings, credentials = (
+        csv_rows(folder, name) for name in ("accounts.csv", "findings.csv", "credentials.csv")
+    )
+    outcomes = Counter(row["outcome"] for row in accounts)
+    verdicts = Counter(row["verdict"] for row in findings)
+    severities = Counter(row["severity"] for row in findings if row["verdict"] == "FAIL")
+    keys = [row for row in credentials if row["credential"].startswith("access_key")]
+    active = [row for row in keys if row["active"] != "false"]
+    as_of = json.loads((folder / "run.json").read_text())["as_of"]
+    ages = [datetime.fromisoformat(as_of) - datetime.fromisoformat(row["last_rotated"]) for row in active]
+    expected = {
+        "Listed by AWS Organizations": len(accounts),
+        "scanned": outcomes["scanned"],
+        "not active": outcomes["not_active"],
+        "access denied": outcomes["access_denied"],
+        "report denied": outcomes["report_denied"],
+        "Sum of the outcomes": len(accounts),
+        "Listed, not accounted for": 0,
+        **{f"fail, {severity}": severities[severity] for severity in ("critical", "high", "medium", "low")},
+        "Findings that fail": verdicts["FAIL"],
+        "exempt": verdicts["EXEMPT"],
+        "unknown": verdicts["UNKNOWN"],
+        "Findings": len(findings),
+        "Users, root users included": sum(row["credential"] == "password" for row in credentials),
+        "Credentials": len(credentials),
+        "Access keys, active or not": len(keys),
+        "Active access keys": len(active),
+        "Root users": sum(row["is_root"] == "true" and row["credential"] == "password" for row in credentials),
+        "Oldest failing key, age in days": max(age.days for age in ages),
+        "All OUs": verdicts["FAIL"],
+        "Active access keys of known age": len(active),
+        "Keys that fall due within 90 days": sum(timedelta() <= age <= timedelta(days=90) for age in ages),
+    }
+    assert {name: shown[name][1] for name in expected} == expected
+    assert {name: shown[name][2] for name in expected} == expected, "as LibreOffice counts them"
+    assert {row[3] for row in shown.values()} == {"matches"}
+    by_check = Counter((row["check"], row["verdict"]) for row in findings)
+    checks = [row for row in rows if str(row[6]).startswith(("matches (", "DIFFERS ("))]
+    assert len(checks) == 11
+    for row in checks:
+        name = row[0].split(" ")[0]
+        assert [row[3], row[4], row[5]] == [by_check[name, verdict] for verdict in ("FAIL", "EXEMPT", "UNKNOWN")]
+        assert row[1] == sum(row[2:6])
+        assert row[6].startswith("matches")
+    by_ou = Counter((row["ou_path"], row["severity"]) for row in findings if row["verdict"] == "FAIL")
+    places = {row[0]: row for row in rows if str(row[0]).startswith("Root") and isinstance(row[5], int)}
+    for place in {path for path, _ in by_ou}:
+        name = place.removeprefix("'")
+        counts = [by_ou[place, severity] for severity in ("critical", "high", "medium", "low")]
+        assert places[name][1:5] == counts, name
+
+
+def recalculated(workbook: Path, folder: Path) -> Any:
+    profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
+    command = ["soffice", profile, "--headless", "--convert-to", "xlsx", "--outdir", str(folder), str(workbook)]
+    subprocess.run(command, check=True, capture_output=True, timeout=180)
+    return openpyxl.load_workbook(folder / workbook.name, data_only=True)
