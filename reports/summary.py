@@ -347,6 +347,7 @@ def _write_trend(page: Prose, sheet: Any, assessment: Assessment) -> None:
     runs = assessment.trend
     if runs is None or len(runs) < 2:
         return
+    page.page_break()
     page.section("Over the runs: findings that fail", *SEVERITIES, "UNKNOWN", "accounts scanned")
     first = page.row + 1
     for row in runs.itertuples():
