@@ -1,69 +1,82 @@
-"""Native Excel charts over small tables on Summary. Colours differ in lightness, so that they print in grey."""
+"""The charts of Summary, of numbers that stand on it; their colours differ in lightness, so that they print in grey."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from openpyxl.chart import BarChart, LineChart, Reference
-from openpyxl.chart.layout import Layout, ManualLayout
 from openpyxl.chart.shapes import GraphicalProperties
+from openpyxl.chart.text import RichText
 from openpyxl.drawing.line import LineProperties
+from openpyxl.drawing.spreadsheet_drawing import AnchorMarker, TwoCellAnchor
+from openpyxl.drawing.text import CharacterProperties, Paragraph, ParagraphProperties
 
-SHADES = {"critical": "4A0D0A", "high": "9C2B20", "medium": "D08A4E", "low": "F0D9B5"}
-WITHIN, BEYOND = "9DB4CC", "8C1C13"
-WIDTH_CM, HEIGHT_CM = 33.0, 8.0
-ROWS = 17
-"""Rows of Summary that a chart covers."""
+from reports.breakdown import Block
+from reports.figures import SEVERITIES
+
+COLOURS = dict(zip(SEVERITIES, ("6B1410", "C05746", "7F97B2", "CBD5E1"), strict=True))
+AGE_COLOURS = ("9DB4CC", "6B1410")
+FIRST_SERIES = 5
+"""Column E: the numbers after Tie-out."""
 
 
-def severities_by_ou(sheet: Any, first: int, last: int, columns: Sequence[str]) -> BarChart:
-    """Failing findings per OU, stacked by severity; the table's heading is in the row before `first`."""
-    chart = BarChart()
-    chart.type, chart.grouping, chart.overlap = "bar", "stacked", 100
-    chart.gapWidth = 45
-    chart.title = "Failing findings by OU and severity"
-    _fill(chart, sheet, first, last, columns, [SHADES[name] for name in columns])
-    chart.y_axis.majorGridlines = None
+def place(sheet: Any, chart: Any, columns: tuple[int, int], rows: tuple[int, int]) -> None:
+    """Lay a chart over these columns and rows, counted from 0, the second of each excluded: whatever the font makes of
+    their width."""
+    start, end = (AnchorMarker(col=col, row=row) for col, row in zip(columns, rows, strict=True))
+    chart.anchor = TwoCellAnchor(_from=start, to=end)
+    sheet.add_chart(chart)
+
+
+def chart_of_ous(sheet: Any, block: Block) -> BarChart:
+    """Failing findings of each OU, stacked by severity."""
+    chart = BarChart(barDir="bar", grouping="stacked", overlap=100, gapWidth=45)
     chart.x_axis.scaling.orientation = "maxMin"  # the first row on top
-    chart.height = max(HEIGHT_CM, 2.5 + 0.55 * (last - first + 1))
+    _fill(chart, sheet, block, "Findings that fail, by OU and severity", list(COLOURS.values()))
+    chart.y_axis.crosses = "max"  # with the rows upside down: below
+    chart.x_axis.tickLblSkip = 1
     return chart
 
 
-def key_ages(sheet: Any, first: int, last: int, limit: str) -> BarChart:
-    """Active access keys by age; those within the limit and those beyond it in two shades."""
-    chart = BarChart()
-    chart.type, chart.grouping, chart.overlap = "col", "stacked", 100
-    chart.gapWidth = 25
-    chart.title = f"Ages of active access keys; the limit is {limit}"
-    _fill(chart, sheet, first, last, ("within", "beyond"), (WITHIN, BEYOND))
+def chart_of_ages(sheet: Any, block: Block, limit: str) -> BarChart:
+    """Active access keys by age; those beyond the limit in another colour."""
+    chart = BarChart(barDir="col", grouping="stacked", overlap=100, gapWidth=12)
+    _fill(chart, sheet, block, f"Active access keys by age; the limit is {limit}", list(AGE_COLOURS))
     return chart
 
 
-def trend(sheet: Any, first: int, last: int, columns: Sequence[str]) -> LineChart:
-    """Failing findings per run, by severity."""
-    chart = LineChart()
-    chart.title = "Failing findings over the runs"
-    _fill(chart, sheet, first, last, columns, [SHADES[name] for name in columns])
-    for series, dash in zip(chart.series, ("solid", "dash", "sysDash", "sysDot"), strict=False):
-        series.graphicalProperties.line.dashStyle = dash
-        series.graphicalProperties.line.width = 24_000
-        series.smooth = False
+def chart_of_trend(sheet: Any, block: Block) -> Any:
+    """Failing findings of the last runs, a line for each severity."""
+    chart: Any = LineChart()
+    _fill(chart, sheet, block, "Findings that fail, over the runs", list(COLOURS.values()), labels=4)
+    for line, colour in zip(chart.series, COLOURS.values(), strict=True):
+        line.graphicalProperties.line = LineProperties(solidFill=colour, w=28_000)
+        line.smooth = False
+        line.marker.symbol = "circle"
+        line.marker.size = 6
+        line.marker.graphicalProperties = GraphicalProperties(solidFill=colour)
     return chart
 
 
-def _fill(chart: Any, sheet: Any, first: int, last: int, names: Sequence[str], colors: Sequence[str]) -> None:
-    """Columns B on hold the series, with their names above them; column A the categories."""
-    data = Reference(sheet, min_col=2, max_col=1 + len(names), min_row=first - 1, max_row=last)
+def _fill(chart: Any, sheet: Any, block: Block, title: str, colours: list[str], labels: int = 1) -> None:
+    last_column = FIRST_SERIES + len(colours) - 1
+    data = Reference(
+        sheet, min_col=FIRST_SERIES, max_col=last_column, min_row=block.heading, max_row=max(block.last, block.first)
+    )
     chart.add_data(data, titles_from_data=True)
-    chart.set_categories(Reference(sheet, min_col=1, min_row=first, max_row=last))
-    for series, color in zip(chart.series, colors, strict=True):
-        series.graphicalProperties = GraphicalProperties(solidFill=color)
-        series.graphicalProperties.line.solidFill = color
+    chart.set_categories(Reference(sheet, min_col=labels, min_row=block.first, max_row=max(block.last, block.first)))
+    for series, colour in zip(chart.series, colours, strict=True):
+        series.graphicalProperties = GraphicalProperties(solidFill=colour)
+        series.graphicalProperties.line.solidFill = "595959"
+        series.graphicalProperties.line.width = 3_000
+    chart.title = title
+    chart.title.tx.rich.p[0].pPr = ParagraphProperties(defRPr=CharacterProperties(sz=1100, b=True))
+    chart.title.overlay = False
     chart.legend.position = "b"
-    if chart.y_axis.majorGridlines is not None:
-        chart.y_axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="D9D9D9"))
-    chart.x_axis.delete = chart.y_axis.delete = False
+    small = CharacterProperties(sz=700)
+    for axis in (chart.x_axis, chart.y_axis):
+        axis.delete = False
+        axis.txPr = RichText(p=[Paragraph(pPr=ParagraphProperties(defRPr=small), endParaRPr=small)])
     chart.y_axis.number_format = "#,##0"
-    chart.width, chart.height = WIDTH_CM, HEIGHT_CM
-    chart.layout = Layout(manualLayout=ManualLayout(x=0.12, y=0.14, w=0.84, h=0.62))
+    chart.y_axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="D9D9D9"))
+    chart.graphical_properties = GraphicalProperties(ln=LineProperties(solidFill="BFBFBF"))

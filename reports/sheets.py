@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,6 @@ from openpyxl.formatting.rule import Rule
 from openpyxl.styles import Border, Side
 from openpyxl.styles.differential import DifferentialStyle
 from openpyxl.utils import get_column_letter, quote_sheetname
-from openpyxl.worksheet.hyperlink import Hyperlink
-from openpyxl.worksheet.pagebreak import Break
 from openpyxl.worksheet.properties import PageSetupProperties
 
 from reports.cells import (
@@ -37,6 +36,7 @@ from reports.cells import (
     style_cell,
 )
 from reports.columns import Column
+from reports.links import MAX_LINKS, render_links
 from reports.rows import LINE_HEIGHT, MAX_LINES, RowRenderer, count_lines
 
 MAX_ROWS = 1_048_576
@@ -45,8 +45,6 @@ HEADING_ROWS = 4
 """Title, explanation, an empty row, column headings."""
 MAX_ROW_HEIGHT = 409.0
 """Points; Excel's."""
-MAX_LINKS = 60_000
-"""Of a sheet; Excel holds 65,530."""
 CHUNK_ROWS = 5_000
 """Rows that are in memory as text at a time: some 20 MB of findings with their commands."""
 
@@ -91,10 +89,30 @@ class Table:
             for title, start, end in self.parts
         ]
 
+    def places(self, name: str) -> dict[str, str]:
+        """Each value of a column of the frame → the first cell of the first row that has it."""
+        values = (self.frame if self.positions is None else self.frame.iloc[self.positions])[name].astype("string")
+        firsts = np.flatnonzero(~values.duplicated() & values.notna())
+        size = MAX_ROWS - HEADING_ROWS
+        titles = [quote_sheetname(title) for title, _, _ in self.parts]
+        return {
+            value: f"{titles[position // size]}!A{HEADING_ROWS + 1 + position % size}"
+            for value, position in zip(values.iloc[firsts].tolist(), firsts.tolist(), strict=True)
+        }
+
     def over_parts(self, function: str, column: str, *criteria: str) -> str:
         """A formula that adds up FUNCTION(range, criteria) over all sheets; criteria are our own words."""
         arguments = "".join(f',"{word}"' for word in criteria)
         return "+".join(f"{function}({cells}{arguments})" for cells in self.ranges(column))
+
+    def count(self, *criteria: tuple[str, str]) -> str:
+        """A formula that counts the rows, over all sheets, where each column named is as said; our own words."""
+        ranges = zip(*(self.ranges(column) for column, _ in criteria), strict=True)
+        words = [word for _, word in criteria]
+        return "+".join(
+            "COUNTIFS(" + ",".join(f'{cells},"{word}"' for cells, word in zip(part, words, strict=True)) + ")"
+            for part in ranges
+        )
 
     def write(self, workbook: Workbook, run_id: str) -> dict[Any, DataRows]:
         """Make the sheets down to their headings; the rows that each is to be saved with."""
@@ -109,21 +127,10 @@ class Table:
             sheet.append([style_cell(sheet, EXPLANATION, self.explanation)])
             sheet.append([])
             sheet.row_dimensions[HEADING_ROWS].height = LINE_HEIGHT * 2 + 3
-            sheet.append([_heading(sheet, column) for column in self.columns])
-            self._link(sheet, start, end)
+            sheet.append([heading_cell(sheet, column.title, column.help) for column in self.columns])
             renderer = RowRenderer(sheet, by_letter, is_styled=self.has_row_heights)
             rows[sheet] = DataRows(renderer, self, start, end)
         return rows
-
-    def _link(self, sheet: Any, start: int, end: int) -> None:
-        """Lead from the cells of each column that has links to their targets, as far as Excel can hold them."""
-        for number, column in enumerate(self.columns, start=1):
-            if column.links is None:
-                continue
-            letter = get_column_letter(number)
-            for row, target in enumerate(column.links()[start:end], start=HEADING_ROWS + 1):
-                if target is not None and len(sheet._hyperlinks) < MAX_LINKS:
-                    sheet._hyperlinks.append(Hyperlink(ref=f"{letter}{row}", location=target))
 
     def _set_up(self, sheet: Any, run_id: str, rows: int) -> None:
         set_up_page(sheet, run_id, [column.width for column in self.columns], orientation="landscape")
@@ -145,10 +152,11 @@ class Table:
             sheet.oddHeader.left.font = "Calibri,Bold"
 
 
-def _heading(sheet: Any, column: Column) -> Cell:
-    cell = style_cell(sheet, HEADING, column.title)
-    if column.help:
-        cell.comment = Comment(column.help, "credaudit", height=90, width=260)
+def heading_cell(sheet: Any, title: str, note: str) -> Cell:
+    """The heading of a column, with a note that shows while the pointer rests on it."""
+    cell = style_cell(sheet, HEADING, title)
+    if note:
+        cell.comment = Comment(note, "credaudit", height=24 + 18 * (len(note) // 34 + 1), width=260)
     return cell
 
 
@@ -167,6 +175,17 @@ class DataRows:
         for position in range(self.start, self.end, CHUNK_ROWS):
             chunk = self.table.rows(position, min(position + CHUNK_ROWS, self.end))
             yield self.renderer.render(chunk, HEADING_ROWS + 1 + position - self.start)
+
+    def links(self) -> bytes:
+        """The links of each column that has some, as many as Excel takes."""
+        cells = (
+            (f"{get_column_letter(number)}{row}", place)
+            for number, column in enumerate(self.table.columns, start=1)
+            if column.links is not None
+            for row, place in enumerate(column.links()[self.start : self.end], start=HEADING_ROWS + 1)
+            if place is not None
+        )
+        return render_links(islice(cells, MAX_LINKS))
 
 
 def set_up_page(sheet: Any, run_id: str, widths: Sequence[float], *, orientation: str) -> None:
@@ -259,13 +278,3 @@ class Prose:
                 lines = max(lines, count_lines(cell.value, width))
             cells += [cell, *[style_cell(self._sheet, PROSE)] * (span - 1)]
         self.line(cells, height=LINE_HEIGHT * min(lines, MAX_LINES))
-
-    def page_break(self) -> None:
-        """What follows is printed on a new page."""
-        self._sheet.row_breaks.append(Break(id=self.row))
-
-    def picture(self, chart: Any, rows: int) -> None:
-        """A chart over so many empty rows."""
-        self._sheet.add_chart(chart, f"A{self.row + 2}")
-        for _ in range(rows):
-            self.blank()

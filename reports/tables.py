@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,9 +11,8 @@ import pandas as pd
 
 from reports.cells import Kind, Value
 from reports.columns import Column, days, moments, numbers, serials, texts
-from reports.figures import requirements
-from reports.sheets import HEADING_ROWS, Table
-from reports.words import GAPS, plural, utc
+from reports.sheets import Table
+from reports.words import GAPS, KEY_AGE_CHECK, plural, utc
 from scanner.models import CHANGE_COLUMNS, Assessment, CheckSummary, Verdict
 
 ACCESS_KEYS = ("access_key_1", "access_key_2", "additional_credentials")
@@ -34,21 +33,21 @@ class Tables(NamedTuple):
     exemptions: Table
     changes: Table
     account_changes: Table
-    controls: Table
 
 
 def tables(assessment: Assessment) -> Tables:
     """All of them; a table without rows says why it has none."""
+    places = Table("Accounts", "", (), assessment.accounts).places("account_id")
+    findings = _findings(assessment, places)
     return Tables(
-        _findings(assessment),
-        _due_soon(assessment),
-        _accounts(assessment),
+        findings,
+        _due_soon(assessment, places),
+        _accounts(assessment, findings.places("account_id")),
         _access_keys(assessment),
-        _root_users(assessment),
+        _root_users(assessment, places),
         _exemptions(assessment),
-        _changes(assessment),
+        _changes(assessment, places),
         _account_changes(assessment),
-        _controls(assessment),
     )
 
 
@@ -60,29 +59,15 @@ def verdict_column(check: CheckSummary) -> str:
 # Where cells lead
 
 
-def _account_links(assessment: Assessment, account_ids: pd.Series) -> Sequence[str | None]:
-    """To each account's row on Accounts."""
-    first = HEADING_ROWS + 1
-    rows = {each: f"'Accounts'!A{row}" for row, each in enumerate(assessment.accounts["account_id"], start=first)}
-    return [rows.get(each) for each in account_ids]
-
-
-def _first_finding(assessment: Assessment, column: str) -> dict[str, str]:
-    """Account id or check → where its first row on Findings is."""
-    firsts = assessment.findings[column].drop_duplicates()
-    return {name: f"'Findings'!A{HEADING_ROWS + 1 + at}" for at, name in firsts.items() if isinstance(at, int)}
-
-
-def _finding_links(assessment: Assessment) -> Sequence[str | None]:
-    """From each account to its first finding."""
-    first = _first_finding(assessment, "account_id")
-    return [first.get(each) for each in assessment.accounts["account_id"]]
+def _links(places: Mapping[str, str], values: pd.Series) -> Sequence[str | None]:
+    """The place of each value; None where it has none."""
+    return [places.get(value) for value in values.tolist()]
 
 
 # The tables
 
 
-def _findings(assessment: Assessment) -> Table:
+def _findings(assessment: Assessment, places: Mapping[str, str]) -> Table:
     findings = assessment.findings
     keys = ["account_id", "user", "credential"]
     failing = assessment.credentials["arn"].isin(findings["arn"])
@@ -115,7 +100,7 @@ def _findings(assessment: Assessment) -> Table:
             14,
             Kind.TEXT,
             texts("account_id"),
-            links=partial(_account_links, assessment, findings["account_id"]),
+            links=partial(_links, places, findings["account_id"]),
             help="Leads to the account's row on Accounts.",
         ),
         Column("Account name", 22, Kind.TEXT, texts("account_name"), wraps=True),
@@ -146,7 +131,7 @@ def _findings(assessment: Assessment) -> Table:
     return Table("Findings", explanation, columns, frame)
 
 
-def _accounts(assessment: Assessment) -> Table:
+def _accounts(assessment: Assessment, places: Mapping[str, str]) -> Table:
     explanation = (
         "Every account that AWS Organizations listed, and what happened to it. The SHA-256 is that of"
         " evidence/ACCOUNT.csv, byte for byte as AWS returned it. Printed without the columns after it."
@@ -165,7 +150,7 @@ def _accounts(assessment: Assessment) -> Table:
             8,
             Kind.NUMBER,
             numbers("failing"),
-            links=partial(_finding_links, assessment),
+            links=partial(_links, places, assessment.accounts["account_id"]),
             help="Findings with the verdict FAIL. Leads to the first finding of the account.",
         ),
         Column("Unknown", 9, Kind.NUMBER, numbers("unknown")),
@@ -226,7 +211,7 @@ def _access_keys(assessment: Assessment) -> Table:
     )
 
 
-def _due_soon(assessment: Assessment) -> Table:
+def _due_soon(assessment: Assessment, places: Mapping[str, str]) -> Table:
     days_ahead = plural(assessment.run.rules.next_audit.days, "day")
     explanation = (
         f"Active access keys that pass today and fall due within {days_ahead} of {utc(assessment.run.as_of)}, the next"
@@ -234,6 +219,8 @@ def _due_soon(assessment: Assessment) -> Table:
     )
     if assessment.due_soon.empty:
         explanation = f"No active access key that passes falls due within {days_ahead}."
+    if all(check.check_id != KEY_AGE_CHECK for check in assessment.checks):
+        explanation = f"Not known: the check {KEY_AGE_CHECK} was not asked."
     columns = (
         Column("Due on (UTC)", 14, Kind.DAY, days("due_on")),
         Column("Days left", 9, Kind.NUMBER, numbers("days_left")),
@@ -242,7 +229,7 @@ def _due_soon(assessment: Assessment) -> Table:
             14,
             Kind.TEXT,
             texts("account_id"),
-            links=partial(_account_links, assessment, assessment.due_soon["account_id"]),
+            links=partial(_links, places, assessment.due_soon["account_id"]),
         ),
         Column("Account name", 24, Kind.TEXT, texts("account_name"), wraps=True),
         Column("OU path", 24, Kind.TEXT, texts("ou_path"), wraps=True),
@@ -252,10 +239,10 @@ def _due_soon(assessment: Assessment) -> Table:
         Column("Age (days)", 9, Kind.NUMBER, numbers("age_days")),
         Column("Account e-mail", 34, Kind.TEXT, texts("email"), wraps=True, help="A hint at the owner."),
     )
-    return Table("Due soon", explanation, columns, assessment.due_soon)
+    return Table("Due soon", explanation, columns, assessment.due_soon, has_row_heights=False)
 
 
-def _root_users(assessment: Assessment) -> Table:
+def _root_users(assessment: Assessment, places: Mapping[str, str]) -> Table:
     credentials = assessment.credentials
     is_root = credentials["is_root"].to_numpy(dtype=bool)
     is_key = credentials["credential"].isin(ACCESS_KEYS).to_numpy()
@@ -281,7 +268,7 @@ def _root_users(assessment: Assessment) -> Table:
             14,
             Kind.TEXT,
             texts("account_id"),
-            links=partial(_account_links, assessment, roots["account_id"]),
+            links=partial(_links, places, roots["account_id"]),
         ),
         Column("Account name", 24, Kind.TEXT, texts("account_name"), wraps=True),
         Column("OU path", 24, Kind.TEXT, texts("ou_path"), wraps=True),
@@ -323,19 +310,19 @@ def _exemptions(assessment: Assessment) -> Table:
         Column("Expires (UTC)", 20, Kind.MOMENT, moments("expires"), help="The first moment it no longer holds."),
         Column("Checks", 30, Kind.TEXT, texts("checks"), wraps=True),
         Column("Accounts", 16, Kind.TEXT, texts("accounts"), wraps=True),
-        Column("OUs", 20, Kind.TEXT, texts("ous"), wraps=True),
-        Column("User", 18, Kind.TEXT, texts("user"), wraps=True),
-        Column("ARN", 24, Kind.TEXT, texts("arn"), wraps=True),
-        Column("Reason", 36, Kind.TEXT, texts("reason"), wraps=True),
+        Column("OUs", 18, Kind.TEXT, texts("ous"), wraps=True),
+        Column("User", 16, Kind.TEXT, texts("user"), wraps=True),
+        Column("Reason", 32, Kind.TEXT, texts("reason"), wraps=True),
         Column("Owner", 20, Kind.TEXT, texts("owner"), wraps=True),
         Column("Approver", 20, Kind.TEXT, texts("approver"), wraps=True),
         Column("Ticket", 14, Kind.TEXT, texts("ticket"), wraps=True),
         Column("Starts (UTC)", 20, Kind.MOMENT, moments("starts"), is_printed=False),
+        Column("ARN", 50, Kind.TEXT, texts("arn"), is_printed=False),
     )
     return Table("Exemptions", explanation, columns, assessment.exemptions)
 
 
-def _changes(assessment: Assessment) -> Table:
+def _changes(assessment: Assessment, places: Mapping[str, str]) -> Table:
     changes = assessment.changes
     if changes is None:
         explanation, frame = "There is no earlier run of this organization to compare with.", _no_changes()
@@ -352,7 +339,7 @@ def _changes(assessment: Assessment) -> Table:
             14,
             Kind.TEXT,
             texts("account_id"),
-            links=partial(_account_links, assessment, frame["account_id"]),
+            links=partial(_links, places, frame["account_id"]),
         ),
         Column("Account name", 22, Kind.TEXT, texts("account_name"), wraps=True),
         Column("OU path", 20, Kind.TEXT, texts("ou_path"), wraps=True),
@@ -394,47 +381,6 @@ def _no_changes() -> pd.DataFrame:
 
 def _no_account_changes() -> pd.DataFrame:
     return pd.DataFrame([], columns=["change", "account_id", "account_name", "note"]).astype("string")
-
-
-def _controls(assessment: Assessment) -> Table:
-    found = requirements(assessment.checks)
-    first = _first_finding(assessment, "check")
-    frame = pd.DataFrame(
-        {
-            "framework": [each.framework for each in found],
-            "version": [each.version for each in found],
-            "number": [each.number for each in found],
-            "status": [each.status for each in found],
-            **{str(verdict): [each.count(verdict) for each in found] for verdict in Verdict},
-            "checks": [" ".join(check.check_id for check in each.checks) for each in found],
-            "note": [each.note for each in found],
-        }
-    ).astype({**dict.fromkeys(("framework", "version", "number", "status", "checks", "note"), "string")})
-
-    def links() -> Sequence[str | None]:
-        return [next((first[c.check_id] for c in each.checks if c.check_id in first), None) for each in found]
-
-    explanation = (
-        "Each requirement that the checks serve, per version of its framework, and how many credentials met which"
-        " verdict. Checks leads to the first of the findings; filter Findings by Check id for all of them."
-    )
-    columns = (
-        Column("Framework", 38, Kind.TEXT, texts("framework")),
-        Column("Version", 9, Kind.TEXT, texts("version")),
-        Column("Requirement", 34, Kind.TEXT, texts("number")),
-        Column(
-            "Status",
-            17,
-            Kind.TEXT,
-            texts("status"),
-            alerts=BAD_VERDICTS,
-            help="The worst verdict that any credential met.",
-        ),
-        *(Column(str(verdict), 11, Kind.NUMBER, numbers(str(verdict))) for verdict in Verdict),
-        Column("Checks", 44, Kind.TEXT, texts("checks"), wraps=True, links=links),
-        Column("Note", 44, Kind.TEXT, texts("note"), wraps=True),
-    )
-    return Table("Controls", explanation, columns, frame)
 
 
 def judges_keys_only(assessment: Assessment, check: CheckSummary) -> bool:

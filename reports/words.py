@@ -110,6 +110,11 @@ def utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def day(moment: datetime) -> str:
+    """`2026-11-23`, in UTC."""
+    return f"{moment:%Y-%m-%d}"
+
+
 def plural(count: int, noun: str) -> str:
     """`1 account`, `4,000 accounts`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -14,6 +14,7 @@ from typing import Any
 from lxml.etree import LxmlError
 from openpyxl import Workbook
 
+from reports.controls import write_controls
 from reports.method import write_method
 from reports.package import save
 from reports.sheets import DataRows
@@ -44,9 +45,13 @@ def _write(assessment: Assessment, path: Path) -> None:
     properties.creator = properties.lastModifiedBy = "credaudit"
     properties.created = (run.finished or run.as_of).astimezone(UTC).replace(tzinfo=None)
     workbook.calculation.fullCalcOnLoad = True  # openpyxl stores no results; the recounts are made when it is opened
-    write_summary(workbook.create_sheet("Summary"), assessment, data)
+    summary = workbook.create_sheet("Summary")
+    links = {summary: write_summary(summary, assessment, data)}
     rows: dict[Any, DataRows] = {}
     for table in data:
         rows |= table.write(workbook, run.run_id)
+    links |= {sheet: each.links() for sheet, each in rows.items()}
+    controls = workbook.create_sheet("Controls")
+    links[controls] = write_controls(controls, assessment, data.findings)
     write_method(workbook.create_sheet("Method"), assessment)
-    save(workbook, path, rows)
+    save(workbook, path, rows, links)

@@ -81,10 +81,12 @@ def demo_assessment(runs_dir: Path, *, as_of: datetime = AS_OF, rules: Rules = R
         for each in organization.accounts:
             entry = LedgerEntry(account_id=each.account_id, outcome=Outcome.NOT_ACTIVE, reason=each.state)
             if each.account_id in active - {organization.caller_account_id}:
-                folder.write_report(each.account_id, _report(each))
+                content = _report(each)
+                folder.write_report(each.account_id, content)
+                users = len(content.splitlines()) - 1
                 digest = sha256_of(folder.report_path(each.account_id))
                 entry = replace(
-                    entry, outcome=Outcome.SCANNED, reason="", report_generated=as_of, report_sha256=digest, users=1
+                    entry, outcome=Outcome.SCANNED, reason="", report_generated=as_of, report_sha256=digest, users=users
                 )
             elif each.account_id in active:
                 entry = replace(entry, outcome=Outcome.ACCESS_DENIED, reason="no")
