@@ -38,7 +38,9 @@ def write_severities(totals: Totals) -> None:
         recount = findings.count(("Verdict", "FAIL"), ("Severity", severity))
         source = f"Findings: Verdict is FAIL, Severity is {severity}"
         value = counts.get(severity, 0)
-        totals.total(f"  {severity}", value, recount, source, is_alert=severity in ("critical", "high") and value > 0)
+        totals.total(
+            f"  fail, {severity}", value, recount, source, is_alert=severity in ("critical", "high") and value > 0
+        )
     failing = sum(counts.get(severity, 0) for severity in SEVERITIES)
     totals.total(
         "Findings that fail",
@@ -47,12 +49,12 @@ def write_severities(totals: Totals) -> None:
         "Accounts: Failing",
         look=TOTAL,
     )
-    for verdict, label in ((Verdict.EXEMPT, "Exempt findings"), (Verdict.UNKNOWN, "Findings that cannot be judged")):
+    for verdict, label in ((Verdict.EXEMPT, "  exempt"), (Verdict.UNKNOWN, "  unknown")):
         recount, value = findings.over_parts("COUNTIF", "Verdict", verdict), counts.get(verdict, 0)
         is_alert = verdict is Verdict.UNKNOWN and value > 0
         totals.total(label, value, recount, f"Findings: Verdict is {verdict}", is_alert=is_alert)
     recount = findings.over_parts("COUNTA", "Verdict")
-    totals.total("All findings", len(totals.assessment.findings), recount, "Findings: rows", look=TOTAL)
+    totals.total("Findings", len(totals.assessment.findings), recount, "Findings: rows", look=TOTAL)
 
 
 # By check and by requirement
