@@ -48,6 +48,7 @@ def write_summary(sheet: Any, assessment: Assessment, tables: Tables) -> bytes:
     write_requirements(totals)
     ous = write_ous(totals)
     totals.write_credentials()
+    totals.write_cross_check()
     ages = write_ages(totals)
     write_outlook(totals)
     totals.write_conclusion()

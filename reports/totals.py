@@ -17,6 +17,8 @@ WIDTHS = (40, 12, 12, 16, 12, 12, 12, 12, 12)
 TOTALS = ("Value", "Recount", "Tie-out")
 SOURCE_SPAN = 5
 """The columns after Tie-out: one text, or as many numbers."""
+MATCHES = "matches"
+"""The word of the cross-check where IAM counts as many users as the report lists."""
 BAD = (Verdict.FAIL, Verdict.UNKNOWN)
 
 
@@ -70,6 +72,25 @@ class Totals:
         for check in self.assessment.checks:
             if check.check_id == KEY_AGE_CHECK:
                 self._write_key_age(check)
+
+    def write_cross_check(self) -> None:
+        """Whether IAM counts as many users as the reports list."""
+        self.page.section("Users, counted a second time", *TOTALS, "Recounted from")
+        accounts = self.assessment.accounts
+        counted, recount = accounts["iam_users"].sum(), self._accounts.over_parts("SUM", "Users in IAM")
+        self.total("Users in IAM, without root users", int(counted), recount, "Accounts: Users in IAM")
+        matching, words = self._accounts.over_parts("COUNTIF", "Cross-check", MATCHES), accounts["cross_check"]
+        count = int(words.eq(MATCHES).sum())
+        self.total("Accounts that match", count, matching, f"Accounts: Cross-check is {MATCHES}")
+        rest = int(accounts["outcome"].eq(Outcome.SCANNED).sum()) - count
+        scanned = self._accounts.over_parts("COUNTIF", "Outcome", Outcome.SCANNED)
+        self.total(
+            "Accounts that differ, or were not asked",
+            rest,
+            f"{scanned}-{matching.replace('+', '-')}",
+            "Accounts: Outcome is scanned, Cross-check is another text",
+            is_alert=rest > 0 and not words.eq("off").any(),
+        )
 
     def _write_key_age(self, check: CheckSummary) -> None:
         population = sum(check.verdicts.values())

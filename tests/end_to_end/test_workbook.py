@@ -53,6 +53,9 @@ def test_summary_has_the_planted_numbers_and_no_others(scan):
         "EXEMPT": 0,
         "Sum of the verdicts": active,
         "Oldest failing key, age in days": oldest,
+        "Users in IAM, without root users": users,
+        "Accounts that match": outcomes["scanned"],
+        "Accounts that differ, or were not asked": 0,
         **keys_by_age(scan),
         f"Keys that fall due by {until}": sum(row.key.verdict == PASS and row.due <= until for row in scan.rows),
         **{f"Exemptions, {state}": 0 for state in ("live", "expired", "not yet in force")},
@@ -125,7 +128,9 @@ def recount(book: Any, formula: str) -> int:
     if difference := re.fullmatch(r"=([BC]\d+)-([BC]\d+)", formula):
         first, second = (_value(book, book["Summary"][name]) for name in difference.groups())
         return first - second
-    return sum(_term(book, term) for term in formula.removeprefix("=").split("+"))
+    terms = re.findall(r"([-+=])([A-Z]+\([^()]*\))", formula)
+    assert "".join(sign + term for sign, term in terms) == formula
+    return sum((-1 if sign == "-" else 1) * _term(book, term) for sign, term in terms)
 
 
 def _term(book: Any, term: str) -> int:

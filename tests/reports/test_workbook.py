@@ -61,7 +61,7 @@ SHEETS = [
     "Controls",
     "Method",
 ]
-TOTALS = 58
+TOTALS = 61
 
 KEY_COLUMNS = ("active", "last_rotated", "last_used_date", "last_used_region", "last_used_service")
 REPORT_COLUMNS = (
