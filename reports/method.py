@@ -116,7 +116,12 @@ VERIFY = (
     ),
     (
         "Counts",
-        "Summary counts its totals again by formula from the other sheets, and says matches or DIFFERS.",
+        "Summary and Controls count their totals again by formula from the other sheets, and say matches or DIFFERS.",
+    ),
+    (
+        "Links",
+        "Underlined cells lead to a row of another sheet, the first 60,000 of a sheet: Excel takes no more. Where rows"
+        " are filtered or sorted by hand, a link still leads to the place where its row was written.",
     ),
     (
         "One key",
