@@ -37,8 +37,10 @@ organizations = 100
 VARYING = ("started", "finished", "attempts", "source_run")
 """Columns of accounts.csv that tell the runs apart; everything else must be the same."""
 
-OF_THE_RUN = re.compile(r"(?<=listed at )20\d\d-\d\d-\d\dT[0-9:.]+Z|\d{8}T\d{6}Z(?=-o-)")
-"""When keys were looked up, and the run's id, in the words of a reason."""
+OF_THE_RUN = re.compile(
+    r"(?<=listed at )20\d\d-\d\d-\d\dT[0-9:.]+Z|\d{8}T\d{6}Z(?=-o-)|(?<=the report is )\d+ h \d+ min(?= older)"
+)
+"""When keys were looked up, the run's id, and how old a report was when its users were counted, in words."""
 
 
 @dataclass(frozen=True)
