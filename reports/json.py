@@ -7,7 +7,7 @@ an escape in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import cache
@@ -29,18 +29,18 @@ _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)
 
 def write_json(assessment: Assessment, path: Path) -> None:
     """Write one document; each row of a table stands on a line of its own."""
-    controls = {check.check_id: _controls(check) for check in assessment.checks}
-    findings = ({**row, "controls": controls[row["check"]]} for row in plain_rows(assessment.findings))
+    controls = {check.check_id: to_json(_controls(check)) for check in assessment.checks}
+    of_findings = {"controls": [controls[each] for each in assessment.findings["check"]]}
     with path.open("w", encoding="ascii", newline="\n") as file:
         file.write(f'{{\n"schema_version": {to_json(SCHEMA_VERSION)}')
         _member(file, "run", _run(assessment.run, assessment.reevaluated))
-        _member(file, "checks", map(_check, assessment.checks))
-        _member(file, "findings", findings)
-        _member(file, "accounts", plain_rows(assessment.accounts))
-        _member(file, "exemptions", plain_rows(assessment.exemptions))
-        _member(file, "due_soon", plain_rows(assessment.due_soon))
+        _member(file, "checks", (to_json(_check(check)) for check in assessment.checks))
+        _member(file, "findings", encoded_rows(assessment.findings, of_findings))
+        _member(file, "accounts", encoded_rows(assessment.accounts))
+        _member(file, "exemptions", encoded_rows(assessment.exemptions))
+        _member(file, "due_soon", encoded_rows(assessment.due_soon))
         _member(file, "changes", _changes(assessment.changes))
-        _member(file, "trend", None if assessment.trend is None else plain_rows(assessment.trend))
+        _member(file, "trend", None if assessment.trend is None else encoded_rows(assessment.trend))
         file.write("\n}\n")
 
 
@@ -58,6 +58,28 @@ def plain_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
             yield dict(zip(names, values, strict=True))
 
 
+def encoded_rows(frame: pd.DataFrame, encoded: Mapping[str, Sequence[str]] | None = None) -> Iterator[str]:
+    """The rows as JSON texts: column by column, each distinct text once; `encoded` has columns ready made."""
+    encoded = encoded or {}
+    keys = [f"{to_json(str(name))}: " for name in frame.columns]
+    for start in range(0, len(frame), CHUNK_ROWS):
+        chunk = frame.iloc[start : start + CHUNK_ROWS]
+        columns = []
+        for name in frame.columns:
+            values = encoded[name][start : start + CHUNK_ROWS] if name in encoded else _encoded(_plain(chunk[name]))
+            columns.append(values)
+        for row in zip(*columns, strict=True):
+            yield "{" + ", ".join(map(str.__add__, keys, row)) + "}"
+
+
+def _encoded(values: list[Any]) -> list[str]:
+    encode = cache(to_json)
+    try:
+        return [encode(value) for value in values]
+    except TypeError:  # a list has no hash
+        return [to_json(value) for value in values]
+
+
 def _controls(check: CheckSummary) -> list[dict[str, str]]:
     """As each finding has them; what there is to say about them stands once, with the check."""
     return [{name: getattr(each, name) for name in ("framework", "version", "number")} for each in check.controls]
@@ -68,7 +90,9 @@ def _plain(values: pd.Series) -> list[Any]:
         moments = values.dt.tz_convert(None).to_numpy().astype("datetime64[s]")
         texts = np.datetime_as_string(moments, unit="s").tolist()
         return [None if text == "NaT" else f"{text}Z" for text in texts]
-    return values.astype(object).where(values.notna(), None).tolist()
+    missing: Any = None
+    plain: list[Any] = values.to_numpy(dtype=object, na_value=missing).tolist()
+    return plain
 
 
 def utc(moment: datetime) -> str:
@@ -77,14 +101,14 @@ def utc(moment: datetime) -> str:
 
 
 def _member(file: TextIO, name: str, value: Any) -> None:
-    """A member of the document; an iterator becomes an array, written as it comes."""
+    """A member of the document; an iterator of JSON texts becomes an array, written as it comes."""
     file.write(f",\n{to_json(name)}: ")
     if not isinstance(value, Iterator):
         file.write(to_json(value))
         return
     file.write("[")
     for number, each in enumerate(value):
-        file.write(f"{',' if number else ''}\n{to_json(each)}")
+        file.write(f"{',' if number else ''}\n{each}")
     file.write("]")
 
 

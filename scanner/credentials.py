@@ -79,4 +79,6 @@ def plain_rows(frame: pd.DataFrame) -> Iterator[Credential]:
 def _plain(values: pd.Series) -> list[Any]:
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         return [None if value is pd.NaT else value for value in pd.DatetimeIndex(values).to_pydatetime()]
-    return values.astype(object).where(values.notna(), None).tolist()
+    missing: Any = None
+    plain: list[Any] = values.to_numpy(dtype=object, na_value=missing).tolist()
+    return plain

@@ -250,7 +250,7 @@ def _findings(
     says = {FAIL: check.reason, UNKNOWN: check.unknown or check.reason}
     texts = [
         (says[verdict](row, limits, as_of), check.fix(row), check.undo(row))
-        for row, verdict in zip(plain_rows(rows), judged[found].tolist(), strict=True)
+        for row, verdict in zip(plain_rows(rows) if len(rows) else (), judged[found].tolist(), strict=True)
     ]
     reason, fix, undo = zip(*texts, strict=True) if texts else ((), (), ())
     findings = rows.assign(
