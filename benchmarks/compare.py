@@ -42,7 +42,7 @@ def main() -> None:
             for line in section(bench):
                 lines.append(line)
                 print(line, flush=True)
-    for section in (_workbook, _help):
+    for section in (_workbook, _reports, _help):
         for line in section():
             lines.append(line)
             print(line, flush=True)
