@@ -20,7 +20,7 @@ from reports.cells import (
     formula_cell,
     style_cell,
 )
-from reports.figures import Requirement, requirements
+from reports.figures import IN_PART, requirements
 from reports.links import render_links
 from reports.rows import LINE_HEIGHT, count_lines
 from reports.sheets import HEADING_ROWS, Table, heading_cell, set_up_page
@@ -74,7 +74,7 @@ def write_controls(sheet: Any, assessment: Assessment, findings: Table) -> bytes
         texts = ((each.framework, widths[0]), (requirement, widths[2]))
         lines = max(len(checks), *(count_lines(text, width) for text, width in texts))
         sheet.row_dimensions[row].height = LINE_HEIGHT * lines
-        result = result_of(each, is_complete=assessment.run.is_complete)
+        result = each.result(is_complete=assessment.run.is_complete)
         failing = "+".join(findings.count(("Verdict", "FAIL"), ("Check id", check.check_id)) for check in checks)
         sheet.append(
             [
@@ -97,15 +97,7 @@ def write_controls(sheet: Any, assessment: Assessment, findings: Table) -> bytes
     return render_links(links)
 
 
-IN_PART = "PASS, in part"
 BAD_RESULTS = frozenset({str(Verdict.FAIL), str(Verdict.UNKNOWN), IN_PART})
-
-
-def result_of(requirement: Requirement, *, is_complete: bool) -> str:
-    """Its worst verdict; where accounts are missing, it passes in part only."""
-    if requirement.status in (Verdict.PASS, Verdict.EXEMPT) and not is_complete:
-        return IN_PART
-    return requirement.status
 
 
 def _look(verdict: Verdict, count: int) -> Look:

@@ -27,12 +27,14 @@ from scanner.models import Severity, Stop, Verdict
 if TYPE_CHECKING:
     from scanner.config import Config
     from scanner.evidence import RunFolder
-    from scanner.models import Assessment, Rules
+    from scanner.models import Assessment, Rules, Run
     from scanner.terminal import Terminal
 
 DEFAULT_CONFIG = Path("config.toml")
 FIRST_CREDENTIALS = datetime(2006, 1, 1, tzinfo=UTC)
 """AWS began in this year."""
+LAST_YEAR = 2199
+"""Later than any date that is read; near the year 9999 Python's dates end."""
 OPEN_FILES = 1024
 """Connections and evidence files of a scan at the default concurrency need more than the 256 of some systems."""
 
@@ -181,7 +183,8 @@ def report(
         terminal.enters("evaluate")
         assessment = with_history(folder, reevaluate(folder, stored, at=now, rules=rules, as_of=moment), write=False)
         path = _new_folder(out, folder, now)
-        _write_reports(path, assessment, settings.output.formats, terminal)
+        formats = settings.output.formats if config else _formats_of(stored)
+        _write_reports(path, assessment, formats, terminal)
         code = _exit_code(assessment, fail_on)
         terminal.summarize(assessment, all_is_well=code == EXIT_OK)
         typer.echo(path)
@@ -379,6 +382,8 @@ def _moment(text: str) -> datetime:
         ) from None
     if moment < FIRST_CREDENTIALS:
         raise ConfigError(f"--as-of: no credential is older than {FIRST_CREDENTIALS:%Y}, so everything would pass")
+    if moment.year > LAST_YEAR:
+        raise ConfigError(f"--as-of: must not lie after the year {LAST_YEAR}")
     return moment
 
 
@@ -533,11 +538,19 @@ def _load_rules(settings: Config, now: datetime) -> Rules:
     return rules_of(settings, exemptions)
 
 
+def _formats_of(run: Run) -> list[str]:
+    """Those that the run itself was written in."""
+    formats: list[str] = run.parameters.get("output", {}).get("formats", [])
+    return formats
+
+
 def _new_folder(wanted: Path | None, folder: RunFolder, now: datetime) -> Path:
     """Where a report goes: a folder that is not there yet, or is empty; by default beside the run's own."""
     from scanner.evidence import make_folder
 
     path = wanted or folder.path.with_name(f"{folder.path.name}.report-{now:%Y%m%dT%H%M%SZ}")
+    if any((each / "run.json").exists() for each in (path.absolute(), *path.absolute().parents)):
+        raise ConfigError(f"--out: {path} lies in a run's folder", "A run is not changed; name another folder.")
     try:
         is_free = not path.exists() or not any(path.iterdir())
     except OSError:

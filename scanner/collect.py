@@ -29,7 +29,7 @@ from scanner.errors import (
     MalformedReport,
     NotFound,
 )
-from scanner.evidence import Ledger, RunFolder
+from scanner.evidence import NOT_OURS, Ledger, RunFolder
 from scanner.member import Access, Member
 from scanner.models import Account, LedgerEntry, Outcome
 from scanner.normalize import count_iam_users, count_users
@@ -161,9 +161,10 @@ class Collector:
             by_scp = "refused by a service control policy: " if error.by_service_control_policy else ""
             entry = replace(entry, outcome=outcome, reason=f"{by_scp}{error}")
         except CredauditError as error:
-            entry = replace(entry, reason=str(error))
+            entry = replace(entry, outcome=Outcome.ERROR, reason=str(error))
         except Exception as error:  # an account must neither take the run with it nor be lost
-            entry = replace(entry, reason=f"credaudit failed on this account: {type(error).__name__}: {error}")
+            reason = f"credaudit failed on this account: {type(error).__name__}: {error}"
+            entry = replace(entry, outcome=Outcome.ERROR, reason=reason)
         return _closed(entry, member.record)
 
     async def _fetch(self, entry: LedgerEntry, member: Member) -> LedgerEntry:
@@ -202,12 +203,12 @@ class Collector:
             refused = f"no answer within {self._seconds} s"
         except AwsError as error:
             refused = str(error)
-        except (ValueError, TypeError) as error:
+        except NOT_OURS as error:
             refused = f"AWS's answer is not as documented: {error}"
         try:
             content = to_json(Summary(asked, counts, refused))
             summary = from_json(content | {"asked": asked.isoformat()})
-        except (ValueError, KeyError, TypeError) as error:
+        except NOT_OURS as error:
             summary = Summary(asked, None, f"AWS's answer is not as documented: {error}")
             content = to_json(summary)
         self._folder.write_summary(entry.account_id, content)
@@ -215,7 +216,8 @@ class Collector:
             return before
         users = count_iam_users(self._folder.read_report(entry.account_id), entry.account_id)
         if not summary.lacks_users(users, entry.report_generated):
-            return ""
+            # A report that was too young for it once is not explained by the time that it took to ask again.
+            return before if users < summary.counts["Users"] else ""
         return (
             f"the report lists fewer users than IAM has, {users:,} of {summary.counts['Users']:,},"
             " and is too young for that"

@@ -86,7 +86,9 @@ def compare(summary: Summary | None, listed: int, generated: datetime | None, ro
             f" the report is {_hours(age)} older, and users may have been"
             f" {'deleted' if difference > 0 else 'created'} since"
         )
-    if root is not None:
+    if root is None:
+        found.append("the report has no row of the root user")
+    else:
         if root.has_keys != bool(summary.counts["AccountAccessKeysPresent"]):
             found.append(f"IAM says that root has {'no ' if root.has_keys else ''}access keys, the report otherwise")
         if root.has_mfa is not None and root.has_mfa != bool(summary.counts["AccountMFAEnabled"]):

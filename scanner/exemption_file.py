@@ -123,10 +123,18 @@ def _wrong(entries: list[_Entry], now: datetime, max_days: int) -> Iterator[str]
                 yield f"{where}: {error}"
         if not (entry.accounts or entry.ous or entry.user or entry.arn):
             yield f"{where}: must name accounts, ous, a user or an arn; for all of them, skip the check in [checks]"
+        if not (entry.accounts or entry.ous or entry.user) and entry.arn and not _names_somebody(entry.arn):
+            yield f"{where}: arn must name an account or a user; for all of them, skip the check in [checks]"
         if entry.expires > now + timedelta(days=max_days) + DAY:
             yield f"{where}: expires more than {max_days} days ahead ([exemptions] max_days)"
         if entry.starts is not None and entry.starts >= entry.expires:
             yield f"{where}: starts after it expires"
+
+
+def _names_somebody(arn: str) -> bool:
+    """Whether a pattern has anything of its own for the account or the user of an ARN."""
+    fields = [*arn.split(":", 5), "", "", "", "", "", ""]
+    return bool(fields[4].strip("*") or fields[5].removeprefix("user/").strip("*/"))
 
 
 def _exemption(entry: _Entry) -> Exemption:

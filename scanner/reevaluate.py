@@ -27,7 +27,11 @@ def reevaluate(
         )
     _check_reports(folder)
     asked = replace(run, rules=rules or run.rules, as_of=as_of or run.as_of)
-    asked = replace(asked, notes=(*_differences(run, asked, folder.read_population()), *run.notes))
+    population = folder.read_population()
+    # What was said of the run's overrides is not true of others.
+    stale = override_notes(run.rules, population) if asked.rules.overrides != run.rules.overrides else []
+    kept = [note for note in run.notes if note not in stale]
+    asked = replace(asked, notes=(*_differences(run, asked, population), *kept))
     return replace(assess(folder, asked, read_frame(folder)), reevaluated=at)
 
 

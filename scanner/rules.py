@@ -79,13 +79,22 @@ def rules_by_account(rules: Rules, accounts: Iterable[Account]) -> dict[str, Acc
     strictest = _strictest([base, *by_index])
     found = {}
     for account in accounts:
-        if not account.ou_path and not account.ou_ids:
+        if _is_lost(account, rules):
             found[account.account_id] = strictest
             continue
         above = [at for at, override in enumerate(rules.overrides) if account.stands_under(override.ou)]
-        deepest = max(above, key=lambda at: _depth(account, rules.overrides[at].ou), default=None)
-        found[account.account_id] = base if deepest is None else by_index[deepest]
+        depth = max((_depth(account, rules.overrides[at].ou) for at in above), default=0)
+        deepest = [by_index[at] for at in above if _depth(account, rules.overrides[at].ou) == depth]
+        # Two that are as deep are of one OU, named by its id and by its path.
+        found[account.account_id] = _strictest(deepest) if len(deepest) > 1 else (deepest or [base])[0]
     return found
+
+
+def _is_lost(account: Account, rules: Rules) -> bool:
+    """Whether an override may hold for it and nobody can say: its place is unknown, or what its place is called."""
+    return not account.ou_path and (
+        not account.ou_ids or any(override.ou.startswith("Root") for override in rules.overrides)
+    )
 
 
 def override_notes(rules: Rules, accounts: Sequence[Account]) -> list[str]:
@@ -97,7 +106,7 @@ def override_notes(rules: Rules, accounts: Sequence[Account]) -> list[str]:
         for override in rules.overrides
         if not any(account.stands_under(override.ou) for account in accounts)
     ]
-    lost = sum(account.is_in_scope and not account.ou_path and not account.ou_ids for account in accounts)
+    lost = sum(account.is_in_scope and _is_lost(account, rules) for account in accounts)
     if lost:
         notes.append(f"Accounts of unknown place in the tree: {lost:,}; the strictest of all overrides holds for them.")
     return notes

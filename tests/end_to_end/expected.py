@@ -158,7 +158,7 @@ class Scan:
             "unknown": self.count(UNKNOWN, account),
             "iam_users": len(account.users),  # moto's reports have no root row
             "user_difference": 0,
-            "cross_check": "matches",
+            "cross_check": "the report has no row of the root user",
             "attempts": 4,  # AssumeRole, GenerateCredentialReport, GetCredentialReport, GetAccountSummary
         }
 

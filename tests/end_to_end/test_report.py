@@ -111,3 +111,10 @@ def test_what_cannot_be_reported_is_said(run: Path) -> None:
     taken = credaudit(folder, "report", run.name, "--out", "full")
     assert taken.returncode == 2
     assert "is not an empty folder" in taken.stderr
+    for inside in (run / "again", run / "reports" / "again"):
+        refused = credaudit(folder, "report", run.name, "--out", str(inside))
+        assert refused.returncode == 2
+        assert "lies in a run's folder" in refused.stderr
+    late = credaudit(folder, "report", run.name, "--as-of", "9999-12-31")
+    assert late.returncode == 2
+    assert "must not lie after the year 2199" in late.stderr

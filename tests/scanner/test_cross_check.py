@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from scanner.collect import Collector
 from scanner.cross_check import Root, Summary, compare, from_json, roots_of, to_json
-from scanner.errors import AccessDenied
+from scanner.errors import AccessDenied, Throttled
 from scanner.member import Member
 from scanner.models import Assessment, Outcome
 from scanner.resume import Earlier
@@ -100,10 +101,11 @@ def test_what_root_has_is_compared_too(scanned: Scan) -> None:
     ]
 
 
+COUNTS = {"Users": 3, "AccountAccessKeysPresent": 0, "AccountMFAEnabled": 0}
 ROWS = [
-    (Summary(ASKED, {"Users": 3}), 3, "matches"),
-    (Summary(ASKED, {"Users": 3}), 2, "1 user fewer in the report than in IAM; the report is 3 h 20 min older"),
-    (Summary(ASKED, {"Users": 3}), 5, "2 users more in the report than in IAM; the report is 3 h 20 min older"),
+    (Summary(ASKED, COUNTS), 3, "matches"),
+    (Summary(ASKED, COUNTS), 2, "1 user fewer in the report than in IAM; the report is 3 h 20 min older"),
+    (Summary(ASKED, COUNTS), 5, "2 users more in the report than in IAM; the report is 3 h 20 min older"),
     (Summary(ASKED, None, "iam:GetAccountSummary: Throttling"), 3, "not cross-checked: iam:GetAccountSummary"),
     (None, 3, "not cross-checked: IAM's answer is not there"),
 ]
@@ -111,7 +113,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("summary", "listed", "words"), ROWS)
 def test_words(summary: Summary | None, listed: int, words: str) -> None:
-    assert compare(summary, listed, GENERATED, None).startswith(words)
+    assert compare(summary, listed, GENERATED, Root(has_keys=False, has_mfa=None)).startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -175,3 +177,32 @@ def test_a_resumed_run_takes_a_sound_summary_with_the_report_and_no_other(scanne
     taken = earlier.report_of(MEMBER)
     assert taken is not None
     assert taken.summary == {}
+
+
+def test_a_report_without_a_root_row_does_not_match() -> None:
+    assert compare(Summary(ASKED, COUNTS), 3, GENERATED, None) == "the report has no row of the root user"
+
+
+def test_asking_again_does_not_make_a_young_report_old(scanned: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second count comes a minute later, when the report's age alone could explain what it lacks."""
+    lacks = iter([True, False])
+    monkeypatch.setattr(Summary, "lacks_users", lambda *_: next(lacks, False))
+    simulator = Simulator(organization(member(users=USERS, users_created_since_report=2)))
+    monkeypatch.setattr("scanner.collect.count_iam_users", lambda *_: 0)
+    _, assessment = scanned(simulator, organization={"include_accounts": [MEMBER]})
+    assert outcomes(assessment)[MEMBER] == Outcome.REPORT_MALFORMED
+
+
+def test_an_account_whose_second_fetch_fails_is_not_scanned(scanned: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch, calls = Collector._fetch, []
+
+    async def once(self: Any, *arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise Throttled("iam:GetCredentialReport", "Throttling", "Rate exceeded")
+        return await fetch(self, *arguments)
+
+    monkeypatch.setattr(Collector, "_fetch", once)
+    simulator = Simulator(organization(member(users=USERS, users_created_since_report=2)))
+    _, assessment = scanned(simulator, organization={"include_accounts": [MEMBER]})
+    assert outcomes(assessment)[MEMBER] == Outcome.ERROR

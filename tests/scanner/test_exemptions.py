@@ -357,3 +357,28 @@ def test_frames_keep_their_types_whatever_is_exempt() -> None:
     assert tuple(bare.exemptions.columns) == EXEMPTION_COLUMNS
     nobody = apply(exemption(user="alice"), population=())
     assert (len(nobody.findings), nobody.exemptions["note"].tolist()) == (0, ["matches nothing"])
+
+
+@pytest.mark.parametrize(
+    ("arn", "is_accepted"),
+    [
+        ("arn:*", False),
+        ("arn:aws:iam::*", False),
+        ("arn:aws:iam::*:user/*", False),
+        ("arn:aws:iam::111122223333:*", True),
+        ("arn:aws:iam::*:user/ci-*", True),
+        ("arn:aws:iam::*:root", True),
+    ],
+)
+def test_an_arn_that_names_nobody_is_refused(tmp_path: Path, arn: str, is_accepted: bool) -> None:
+    text = (
+        '[[exemption]]\nid = "E-1"\nchecks = ["access-key-not-rotated"]\nreason = "r"\nowner = "o"\napprover = "a"\n'
+        f'ticket = "t"\nexpires = 2026-12-31\narn = "{arn}"\n'
+    )
+    (tmp_path / "x.toml").write_text(text)
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    if is_accepted:
+        assert load_exemptions(tmp_path / "x.toml", now=now, max_days=365)[0].arn == arn
+    else:
+        with pytest.raises(ConfigError, match="arn must name an account or a user"):
+            load_exemptions(tmp_path / "x.toml", now=now, max_days=365)

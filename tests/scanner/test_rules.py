@@ -255,3 +255,21 @@ def test_an_override_that_holds_nowhere_is_said_and_so_are_accounts_of_unknown_p
         "Accounts of unknown place in the tree: 1; the strictest of all overrides holds for them.",
     ]
     assert override_notes(Rules(), accounts) == []
+
+
+def test_where_only_the_ids_of_a_place_are_known_a_path_may_hold() -> None:
+    nameless = account("111122223333", "", "r-ab12", OU_ID)
+    strict = {"access_key_max_age": 30 * DAY}
+    by_path = Rules(overrides=(Override(ou="Root/Prod", limits=strict),))
+    assert rules_by_account(by_path, [nameless])["111122223333"].limits.access_key_max_age == 30 * DAY
+    assert override_notes(by_path, [nameless])[-1].startswith("Accounts of unknown place in the tree: 1;")
+    by_id = Rules(overrides=(Override(ou="ou-ab12-99999999", limits=strict),))
+    assert rules_by_account(by_id, [nameless])["111122223333"].limits.access_key_max_age == 90 * DAY
+
+
+def test_two_overrides_of_one_ou_give_the_strictest_of_both() -> None:
+    here = account("111122223333", "Root/Prod", "r-ab12", OU_ID)
+    loose, strict = ({"access_key_max_age": days * DAY} for days in (90, 30))
+    for first, second in (("Root/Prod", OU_ID), (OU_ID, "Root/Prod")):
+        rules = Rules(overrides=(Override(ou=first, limits=loose), Override(ou=second, limits=strict)))
+        assert rules_by_account(rules, [here])["111122223333"].limits.access_key_max_age == 30 * DAY
