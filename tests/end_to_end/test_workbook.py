@@ -54,8 +54,8 @@ def test_summary_has_the_planted_numbers_and_no_others(scan):
         "Sum of the verdicts": active,
         "Oldest failing key, age in days": oldest,
         "Users in IAM, without root users": users,
-        "Accounts that match": outcomes["scanned"],
-        "Accounts that differ, or were not asked": 0,
+        "Accounts that match": 0,  # moto's reports have no root row
+        "Accounts that differ, or were not asked": outcomes["scanned"],
         **keys_by_age(scan),
         f"Keys that fall due by {until}": sum(row.key.verdict == PASS and row.due <= until for row in scan.rows),
         **{f"Exemptions, {state}": 0 for state in ("live", "expired", "not yet in force")},
